@@ -1,7 +1,7 @@
 """Run notebooks by nbdev's own rules (test flags, `eval: false`) and keep their outputs.
 
-    python docs/run_notebooks.py nbs/api/00_core.ipynb ...     # the named ones
-    python docs/run_notebooks.py                               # all of them
+python docs/run_notebooks.py nbs/api/00_core.ipynb ...     # the named ones
+python docs/run_notebooks.py                               # all of them
 """
 
 import argparse
@@ -44,7 +44,9 @@ def run(path: Path, flags: set[str]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("notebooks", nargs="*", type=Path)
     parser.add_argument("--flags", nargs="*", default=[], help="test flags to run as well, e.g. slow")
     arguments = parser.parse_args()
