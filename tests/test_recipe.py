@@ -91,7 +91,7 @@ def test_overrides_are_yaml_and_reach_their_leaf(
         ("train:\n  epochs: 3\n  epochs: 4", "line 3: 'train.epochs' was given on line 2 already; keep one."),
         ("train: 5", "line 1: 'train' = 5:"),
         ("loss: {ce: {weight: 0}, triplet: {weight: 0}}", "both 0: nothing would be learnt"),
-        ("eval: {rule: market}", "'eval.rule' = 'market': input should be 'market1501'"),
+        ("eval: {normalize_embeddings: maybe}", "'eval.normalize_embeddings' = 'maybe'"),
         ("train: {optimizer: {lr: .nan}}", "'train.optimizer.lr' = nan: input should be a finite number"),
         ("- 1", "is a list; a recipe maps sections to settings"),
         ("", "is empty; a recipe maps sections to settings"),
