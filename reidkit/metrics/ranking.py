@@ -233,10 +233,10 @@ def find_matches(
         int(repeats.sum()),
     )
 
-# %% ../../nbs/api/metrics/00_ranking.ipynb #1cbd8180
+# %% ../../nbs/api/metrics/00_ranking.ipynb #60141d17
 @numba.njit(cache=True, nogil=True)
 def _place(keys, ids, value, item, slack, query, gallery):
-    """How many positives (sorted by key, then row) come before the item; exact where it is too close to call."""
+    """How many positives (sorted by key, then row) come before the item; exact where it is close."""
     for attempt in range(2):
         low, high = 0, keys.shape[0]
         while low < high:
@@ -499,7 +499,7 @@ def evaluate_distances(
         sink.consume(start, start + len(rows), rows)
     return summarise(sink.ranks, matches, query, gallery, chosen)
 
-# %% ../../nbs/api/metrics/00_ranking.ipynb #f07b6fc3
+# %% ../../nbs/api/metrics/00_ranking.ipynb #c6727e60
 def chance_level(
     query: Labels | EmbeddingSet,  # labels of the queries
     gallery: Labels | EmbeddingSet,  # labels of the gallery
@@ -508,8 +508,8 @@ def chance_level(
 ) -> RankingResult:
     """The result of random directions under these labels."""
     draw = generator(seed, "chance")
-    sides = (
+    query, gallery = (
         EmbeddingSet(draw.normal(size=(len(s), 16)), s.person_id, s.camera_id, s.sequence_id).normalised()
         for s in (query, gallery)
     )
-    return evaluate(*sides, rule=rule)
+    return evaluate(query, gallery, rule)
