@@ -42,14 +42,14 @@ def _overlaps(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
                 iou[i, j] = shared / union
     return iou
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #a9d9205c
+# %% ../../nbs/api/metrics/03_mot.ipynb #d7c4f2fc
 @njit(cache=True)
-def _search(
-    cost: np.ndarray, row: int, u: np.ndarray, v: np.ndarray, owner: np.ndarray, column_of: np.ndarray
+def _give_column(
+    row: int, cost: np.ndarray, u: np.ndarray, v: np.ndarray, owner: np.ndarray, column_of: np.ndarray
 ) -> None:
-    """Give `row` a column along the cheapest augmenting path; updates prices u, v and the assignment in place."""
+    """Assign `row` along the cheapest augmenting path; updates prices u, v and the assignment in place."""
     count = cost.shape[1]
-    open_columns = np.arange(count)[::-1].copy()
+    open_columns = np.arange(count - 1, -1, -1)
     distance, came_from = np.full(count, np.inf), np.zeros(count, np.int64)
     rows_seen, columns_seen = np.zeros(len(cost), np.bool_), np.zeros(count, np.bool_)
     travelled, current, column = 0.0, row, -1
@@ -89,15 +89,18 @@ def _search(
 def _assign(score: np.ndarray) -> np.ndarray:
     """The column of each row [N] (−1 for none) that makes the sum of scores [N, M] largest."""
     transposed = score.shape[1] < score.shape[0]
-    cost = -score.T.copy() if transposed else -score
-    rows, columns = cost.shape
+    rows, columns = min(score.shape), max(score.shape)
+    cost = np.empty((rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            cost[i, j] = -score[j, i] if transposed else -score[i, j]
     u, v = np.zeros(rows), np.zeros(columns)
     owner, column_of = np.full(columns, -1), np.full(rows, -1)
     for row in range(rows):
-        _search(cost, row, u, v, owner, column_of)
+        _give_column(row, cost, u, v, owner, column_of)
     return owner if transposed else column_of
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #b71d366c
+# %% ../../nbs/api/metrics/03_mot.ipynb #2c20e83b
 def _bad_line(path: Path, comma: bool) -> str:
     """Say which line of a file is no row of numbers like its first one."""
     width = 0
@@ -122,7 +125,7 @@ def _read_rows(source: str | Path | np.ndarray | pd.DataFrame, side: str) -> tup
         rows = np.asarray(source, float)
         if rows.size and rows.ndim != 2:
             raise DataError(
-                f"{side} has shape {rows.shape}; give one row of frame, id, x, y, width, height, … per box."
+                f"{side} has shape {rows.shape}; give one row of frame, id, x, y, width, height, … each."
             )
         return rows.reshape(len(rows), -1) if rows.size else np.zeros((0, 10)), side
     path = Path(source)
@@ -200,7 +203,7 @@ def _benchmark(name: str) -> Benchmark:
         raise ConfigError(f"benchmark {name!r} is unknown; choose one of {', '.join(BENCHMARKS)}.")
     return BENCHMARKS[name]
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #b7301adf
+# %% ../../nbs/api/metrics/03_mot.ipynb #05e8f2df
 @dataclass(frozen=True)
 class _Side:
     """The boxes of ground truth or results, sorted by frame."""
@@ -218,7 +221,7 @@ class _Side:
 
 
 def _side(rows: np.ndarray, frames: np.ndarray) -> _Side:
-    """Sort rows [N, C] by frame, keeping the order of the file within a frame; `frames` lists all frames in use."""
+    """Sort rows [N, C] by frame, in the file's order within a frame; `frames` lists all frames in use."""
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
     number = rows[:, 0].astype(np.int64)
     starts = np.append(np.searchsorted(number, frames), len(rows))
@@ -248,10 +251,15 @@ def _on_distractor(
             found_starts[frame],
             found_starts[frame + 1],
         )
-        if c == d or not distractor[a:b].any():
+        needed = False
+        for i in range(a, b):
+            needed |= distractor[i]
+        if c == d or not needed:
             continue
-        iou = _overlaps(truth[a:b], found[c:d])
-        score = np.where(iou < 0.5 - _EPSILON, 0.0, iou)
+        score = _overlaps(truth[a:b], found[c:d])
+        for i in range(b - a):
+            for j in range(d - c):
+                score[i, j] = 0.0 if score[i, j] < 0.5 - _EPSILON else score[i, j]
         columns = _assign(score)
         for i in range(b - a):
             if columns[i] >= 0 and distractor[a + i] and score[i, columns[i]] > _EPSILON:
@@ -338,7 +346,7 @@ def _clear_counts(
         "ML": len(present) - mostly - partly,
     }
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #c874610c
+# %% ../../nbs/api/metrics/03_mot.ipynb #85ea1148
 @njit(cache=True)
 def _numpy_sum(values: np.ndarray) -> float:
     """The sum of a vector, bit for bit as `np.sum` computes it (pairwise, in blocks of 128)."""
@@ -350,9 +358,9 @@ def _numpy_sum(values: np.ndarray) -> float:
     total, body = 0.0, 0
     if size >= 8:
         body = size - size % 8
-        r = values[:8].copy()
-        for k in range(8, body, 8):
-            r += values[k : k + 8]
+        r = np.zeros(8)
+        for k in range(body):
+            r[k % 8] += values[k]
         total = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]))
     for k in range(body, size):
         total += values[k]
@@ -368,7 +376,7 @@ def _pair_tables(
     found_labels: np.ndarray,
     found_starts: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each person × track: frames with IoU ≥ 0.5 (int64), and the soft count of frames that belong together."""
+    """For each person × track: frames with IoU ≥ 0.5 (int64), and the soft count of shared frames."""
     size = (truth_labels.max() + 1, found_labels.max() + 1)
     frames_together, together = np.zeros(size, np.int64), np.zeros(size)
     for frame in range(len(truth_starts) - 1):
@@ -383,9 +391,10 @@ def _pair_tables(
         iou = _overlaps(truth[a:b], found[c:d])
         by_result = np.zeros(d - c)
         for i in range(b - a):
-            by_result += iou[i]
+            for j in range(d - c):
+                by_result[j] += iou[i, j]
         if d - c == 1:
-            by_result[0] = _numpy_sum(iou[:, 0].copy())
+            by_result[0] = _numpy_sum(iou.ravel())
         for i in range(b - a):
             by_person = _numpy_sum(iou[i])
             for j in range(d - c):
@@ -403,21 +412,21 @@ def _identity_counts(frames_together: np.ndarray, num_truth: int, num_found: int
     true_positives = int(frames_together[rows, columns].sum())
     return {"IDTP": true_positives, "IDFN": num_truth - true_positives, "IDFP": num_found - true_positives}
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #3ef5d9de
+# %% ../../nbs/api/metrics/03_mot.ipynb #ea8a1e36
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 
 
 @njit(cache=True)
 def _aligned_matches(
+    alignment: np.ndarray,
     truth: np.ndarray,
     truth_labels: np.ndarray,
     truth_starts: np.ndarray,
     found: np.ndarray,
     found_labels: np.ndarray,
     found_starts: np.ndarray,
-    alignment: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Per ground-truth box [N]: the result row (−1 for none) that fits the box and the whole video, and their IoU."""
+    """Per ground-truth box [N]: the result row (−1: none) that fits box and whole video; their IoU."""
     match, similarity = np.full(len(truth), -1), np.zeros(len(truth))
     for frame in range(len(truth_starts) - 1):
         a, b, c, d = (
@@ -441,17 +450,17 @@ def _aligned_matches(
 
 
 def _at_least(levels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """[A] For each α, the number (or weight) of matches whose IoU reaches it; a level counts the α reached."""
+    """[A] Number (or weight) of matches whose IoU reaches each α; a level counts the α reached."""
     per_level = np.bincount(levels, weights, minlength=len(ALPHAS) + 1)
     return per_level[::-1].cumsum()[::-1][1:]
 
 
 def _hota_curves(arrays: tuple[np.ndarray, ...], together: np.ndarray) -> dict[str, np.ndarray]:
-    """TP, FN, FP, LocA, AssA, AssRe, AssPr per α, from the kernels' six arrays and the soft table of pairs."""
+    """TP, FN, FP, LocA, AssA, AssRe, AssPr per α, from the six arrays and the soft table of pairs."""
     _, people, _, _, tracks, _ = arrays
     person_size, track_size = np.bincount(people), np.bincount(tracks)
     alignment = together / (person_size[:, None] + track_size - together)
-    match, similarity = _aligned_matches(*arrays, alignment)
+    match, similarity = _aligned_matches(alignment, *arrays)
     hit = match >= 0
     levels = np.searchsorted(ALPHAS - _EPSILON, similarity[hit], side="right")
     true_positives = _at_least(levels)
@@ -459,15 +468,14 @@ def _hota_curves(arrays: tuple[np.ndarray, ...], together: np.ndarray) -> dict[s
     shape = (len(pairs), len(ALPHAS) + 1)
     histogram = np.bincount(which * shape[1] + levels, minlength=shape[0] * shape[1]).reshape(shape)
     shared = histogram[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
-    person, track = (
-        size[:, None] for size in (person_size[pairs // len(track_size)], track_size[pairs % len(track_size)])
-    )
+    person, track = person_size[pairs // len(track_size), None], track_size[pairs % len(track_size), None]
     per_match = {"AssA": person + track - shared, "AssRe": person, "AssPr": track}
     curves = {
         name: (shared * (shared / np.maximum(1, size))).sum(0) / np.maximum(1, true_positives)
         for name, size in per_match.items()
     }
-    located = np.maximum(1e-10, _at_least(levels, similarity[hit])) / np.maximum(1e-10, true_positives)
+    located = _at_least(levels, similarity[hit]) / np.maximum(1, true_positives)
+    located[true_positives == 0] = 1.0  # no match, no error: TrackEval's convention
     missed, false = len(people) - true_positives, len(tracks) - true_positives
     return curves | {"LocA": located, "HOTA_TP": true_positives, "HOTA_FN": missed, "HOTA_FP": false}
 
@@ -548,7 +556,7 @@ def _result(
     low["HOTALocA(0)"] = low["HOTA(0)"] * low["LocA(0)"]
     return MotResult(name, benchmark, scores | low | _rates(counts, overlap), counts, complete, matches)
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #e6b4e6e3
+# %% ../../nbs/api/metrics/03_mot.ipynb #e6066d43
 def _sequence_length(ground_truth: str | Path | np.ndarray | pd.DataFrame) -> int | None:
     """Frames of the sequence by the seqinfo.ini beside gt/gt.txt, or None where there is none."""
     if not isinstance(ground_truth, str | Path):
@@ -592,30 +600,23 @@ def _sides(
 
 
 def _match_table(
-    truth: _Side, found: _Side, matches: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    truth: _Side, found: _Side, match: np.ndarray, similarity: np.ndarray, switch: np.ndarray
 ) -> pd.DataFrame:
     """One row per ground-truth box: frame, person_id, track_id (−1 if missed), iou, is_switch."""
-    match, similarity, switch, _ = matches
     track = np.where(match >= 0, found.ids[match], -1)
-    columns = {
-        "frame": truth.frames,
-        "person_id": truth.ids,
-        "track_id": track,
-        "iou": similarity,
-        "is_switch": switch,
-    }
-    return pd.DataFrame(columns)
+    who = {"frame": truth.frames, "person_id": truth.ids, "track_id": track}
+    return pd.DataFrame(who | {"iou": similarity, "is_switch": switch})
 
 
 def evaluate_sequence(
-    ground_truth: str
+    ground_truth: str | Path | np.ndarray | pd.DataFrame,  # gt.txt, or its rows [N, ≥7]: … flag, class, …
+    results: str
     | Path
     | np.ndarray
-    | pd.DataFrame,  # gt.txt, or rows [N, ≥7]: frame, id, x, y, w, h, flag, class, …
-    results: str | Path | np.ndarray | pd.DataFrame,  # result file, or rows [M, ≥6]: frame, id, x, y, w, h, …
+    | pd.DataFrame,  # result file, or its rows [M, ≥6]: frame, id, x, y, w, h
     benchmark: str = "MOT17",  # whose rules: a key of `BENCHMARKS`
     num_frames: int
-    | None = None,  # None: seqLength of the seqinfo.ini beside gt/, else the last ground-truth frame
+    | None = None,  # None: seqLength of seqinfo.ini beside gt/, else the last ground-truth frame
     name: str = "sequence",  # what to call it in the result
 ) -> MotResult:  # scores, counts, curves over α, and the CLEAR match of every ground-truth box
     """Score the tracks of one sequence by CLEAR, Identity and HOTA."""
@@ -641,7 +642,7 @@ def evaluate_sequence(
     counts = _clear_counts(arrays[1], matches, len(found.ids))
     counts |= _identity_counts(frames_together, len(truth.ids), len(found.ids)) | sizes
     curves, overlap = _hota_curves(arrays, together), float(matches[1].sum())
-    return _result(name, benchmark, counts, curves, overlap, _match_table(truth, found, matches))
+    return _result(name, benchmark, counts, curves, overlap, _match_table(truth, found, *matches[:3]))
 
 
 def _nothing_to_match(name: str, benchmark: str, sizes: dict[str, int]) -> MotResult:
@@ -651,16 +652,13 @@ def _nothing_to_match(name: str, benchmark: str, sizes: dict[str, int]) -> MotRe
     counts |= {"FN": missed, "IDFN": missed, "FP": false, "IDFP": false, "ML": people} | sizes
     zeros = np.zeros(len(ALPHAS))
     curves = dict.fromkeys(("AssA", "AssRe", "AssPr"), zeros) | {"LocA": zeros + 1}
-    curves |= {
-        "HOTA_TP": zeros.astype(int),
-        "HOTA_FN": zeros.astype(int) + missed,
-        "HOTA_FP": zeros.astype(int) + false,
-    }
+    numbers = {"HOTA_TP": 0, "HOTA_FN": missed, "HOTA_FP": false}
+    curves |= {key: np.full(len(ALPHAS), number) for key, number in numbers.items()}
     result = _result(name, benchmark, counts, curves, 0.0)
     result.scores.update(dict.fromkeys(_rates(counts, 0.0), 0.0) | {"MLR": 1.0})
     return result
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #0c1f3f7a
+# %% ../../nbs/api/metrics/03_mot.ipynb #1c8b0631
 def combine(
     results: Sequence[MotResult],  # one per sequence, scored by the same benchmark's rules
     name: str = "COMBINED",  # what to call the sum
@@ -668,10 +666,12 @@ def combine(
     """Score several sequences as one."""
     if not results or len({result.benchmark for result in results}) > 1:
         raise DataError("combine needs at least one result, and all of one benchmark.")
-    curves = {key: sum(result.curves[key] for result in results) for key in ("HOTA_TP", "HOTA_FN", "HOTA_FP")}
-    for key, least in {"AssA": 1, "AssRe": 1, "AssPr": 1, "LocA": 1e-10}.items():
-        total = sum(result.curves[key] * result.curves["HOTA_TP"] for result in results)
-        curves[key] = np.maximum(1e-10 if key == "LocA" else 0, total) / np.maximum(least, curves["HOTA_TP"])
+    numbers = ("HOTA_TP", "HOTA_FN", "HOTA_FP")
+    curves = {key: np.sum([result.curves[key] for result in results], axis=0) for key in numbers}
+    for key in ("AssA", "AssRe", "AssPr", "LocA"):
+        total = np.sum([result.curves[key] * result.curves["HOTA_TP"] for result in results], axis=0)
+        curves[key] = total / np.maximum(1, curves["HOTA_TP"])
+    curves["LocA"][curves["HOTA_TP"] == 0] = 1.0  # no match, no error: TrackEval's convention
     counts = {key: sum(result.counts[key] for result in results) for key in results[0].counts}
     overlap = sum(result["MOTP"] * result["TP"] for result in results)
     return _result(name, results[0].benchmark, counts, curves, overlap)
@@ -687,19 +687,13 @@ def evaluate_mot(
     files = {path.parent.parent.name: path for path in sorted(Path(gt_root).glob("*/gt/gt.txt"))}
     if not files:
         raise DataError(f"{gt_root} holds no <sequence>/gt/gt.txt; give the folder above the sequences.")
-    missing = [
-        str(Path(results_dir) / f"{name}.txt")
-        for name in files
-        if not (Path(results_dir) / f"{name}.txt").is_file()
-    ]
+    tracks = {name: Path(results_dir) / f"{name}.txt" for name in files}
+    missing = ", ".join(str(path) for path in tracks.values() if not path.is_file())
     if missing:
         raise DataError(
-            f"result file {', '.join(missing)} is missing; write one per sequence, empty if nothing was tracked."
+            f"{missing} is missing; write one result file per sequence, empty if nothing was tracked."
         )
-    scored = {
-        name: evaluate_sequence(path, Path(results_dir) / f"{name}.txt", benchmark, name=name)
-        for name, path in files.items()
-    }
+    scored = {name: evaluate_sequence(files[name], tracks[name], benchmark, name=name) for name in files}
     return {**scored, "COMBINED": combine(list(scored.values()))}
 
 
