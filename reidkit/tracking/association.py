@@ -16,14 +16,23 @@ from ..roi.boxes import iou
 # %% auto #0
 __all__ = ['Assignment', 'assign', 'expand', 'iou_cost', 'stranger_similarity', 'appearance_cost', 'fuse', 'different']
 
-# %% ../../nbs/api/tracking/01_association.ipynb #f7cd47ad
+# %% ../../nbs/api/tracking/01_association.ipynb #2a281ec3
 @dataclass(frozen=True)
 class Assignment:
     """Who belongs to whom, and who stays alone."""
 
     pairs: np.ndarray  # int64 [K, 2] (row, column), ordered by row
-    unmatched_rows: np.ndarray  # int64, ascending
-    unmatched_columns: np.ndarray  # int64, ascending
+    shape: tuple[int, ...]  # of the cost matrix
+
+    @property
+    def unmatched_rows(self) -> np.ndarray:  # int64, ascending
+        """Rows without a partner."""
+        return np.delete(np.arange(self.shape[0]), self.pairs[:, 0])
+
+    @property
+    def unmatched_columns(self) -> np.ndarray:  # int64, ascending
+        """Columns without a partner."""
+        return np.delete(np.arange(self.shape[1]), self.pairs[:, 1])
 
 
 def assign(
@@ -34,9 +43,7 @@ def assign(
     cut = np.where(cost < limit, cost, limit)
     rows, columns = linear_sum_assignment(cut)
     made = cut[rows, columns] < limit
-    pairs = np.stack([rows[made], columns[made]], axis=1).astype(np.int64)
-    alone = [np.delete(np.arange(size), pairs[:, axis]) for axis, size in enumerate(cost.shape)]
-    return Assignment(pairs, *alone)
+    return Assignment(np.stack([rows, columns], axis=1)[made].astype(np.int64), cost.shape)
 
 # %% ../../nbs/api/tracking/01_association.ipynb #d107a69f
 def expand(

@@ -41,7 +41,7 @@ def measurement_to_box(
     half = np.maximum(np.stack([width, measured[:, 3]], axis=1), 1) / 2
     return np.concatenate([measured[:, :2] - half, measured[:, :2] + half], axis=1)
 
-# %% ../../nbs/api/tracking/00_motion.ipynb #ecc91ea0
+# %% ../../nbs/api/tracking/00_motion.ipynb #0d4552ba
 def _size_noise(
     measured: np.ndarray,  # [N, 4]
     shape: str,  # `xyah` or `xywh`
@@ -49,11 +49,10 @@ def _size_noise(
     ratio_noise: float,  # standard deviation of width ÷ height, which has no pixels
 ) -> np.ndarray:  # [N, 4] standard deviations
     """Noise in proportion to the box."""
-    height = np.maximum(measured[:, 3], 1) * weight
+    noise = np.maximum(measured[:, [3, 3, 3, 3] if shape == "xyah" else [2, 3, 2, 3]], 1) * weight
     if shape == "xyah":
-        return np.stack([height, height, np.full_like(height, ratio_noise), height], axis=1)
-    width = np.maximum(measured[:, 2], 1) * weight
-    return np.stack([width, height, width, height], axis=1)
+        noise[:, 2] = ratio_noise
+    return noise
 
 # %% ../../nbs/api/tracking/00_motion.ipynb #746753ef
 POSITION, VELOCITY, VARIANCE, COVARIANCE, VELOCITY_VARIANCE = range(5)  # the rows of a state [5, 4]
