@@ -59,7 +59,7 @@ docs: $(STAMP)  ## build the site into _site/html, warnings are errors
 
 wheel: $(STAMP)  ## sdist and wheel into dist/
 	@echo "== wheel: python -m build"
-	@python -m build --installer uv --outdir dist . > dist.log 2>&1 || { cat dist.log; rm -f dist.log; exit 1; }; rm -f dist.log; ls dist
+	@rm -rf dist build && mkdir dist && python -m build --outdir dist . > dist/build.log 2>&1 || { cat dist/build.log; exit 1; }; ls dist/*.whl
 
 browser:  ## Debian's Chromium for the browser tests (skipped, with a reason, where apt is absent)
 	@if command -v chromium >/dev/null; then echo "== browser: $$(command -v chromium) is there"; \
