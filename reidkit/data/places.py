@@ -491,7 +491,7 @@ _THINGS = {
     "pillar": (_pillar, 0.75, 6.0),
 }  # fmt: skip
 
-# %% ../../nbs/api/data/00b_places.ipynb #29e1ff9f
+# %% ../../nbs/api/data/00b_places.ipynb #4674c8b0
 @dataclass(frozen=True, eq=False)
 class Stage:
     """What a camera sees when nobody is there, at one image size."""
@@ -506,7 +506,8 @@ def make_stage(
     size: tuple[int, int] = (360, 640),  # image height and width
 ) -> Stage:  # kept for the next call
     """Draw a camera's place and the things that stand in it."""
-    backdrop = _backdrop(camera, (2 * size[0], 2 * size[1]))
+    fine = 2 if size[0] < 600 else 1  # large images alias little, and drawing them takes long
+    backdrop = _backdrop(camera, (fine * size[0], fine * size[1])).astype(np.float32)
     background = np.clip(cv2.resize(backdrop, size[::-1], interpolation=cv2.INTER_AREA), 0, 255).astype(
         np.uint8
     )

@@ -312,7 +312,16 @@ def render_frames(
         ids = np.array([walk.person.person_id for walk, _ in bodies], np.int64)
         yield Frame(image, boxes[keep].astype(np.float32), ids[keep], visible[keep].astype(np.float32), index)
 
-# %% ../../nbs/api/data/01_synth.ipynb #f3665980
+# %% ../../nbs/api/data/01_synth.ipynb #61cbe9c4
+def _hidden(camera: Camera, spots: Sequence[np.ndarray]) -> int:
+    """How many spots [2] on the ground lie right behind a thing; trackers rarely keep people who stay there."""
+    behind = [
+        any(z > away and abs(x / z - aside / away) * z < 0.5 for _, aside, away in camera.occluders)
+        for x, z in spots
+    ]
+    return sum(behind)
+
+
 def _stroll(
     camera: Camera, person: Person, num_frames: int, size: tuple[int, int], rng: np.random.Generator
 ) -> Walk:
@@ -325,7 +334,8 @@ def _stroll(
         angle = rng.uniform(0, 2 * np.pi)
         ends = np.stack([start, start + wanted * np.array([np.sin(angle), np.cos(angle)])])
         inside = camera.near <= ends[1, 1] <= camera.far
-        if inside and abs(ends[1, 0]) < 0.9 * camera.half_view(ends[1, 1]) - 0.3:
+        inside = inside and abs(ends[1, 0]) < 0.9 * camera.half_view(ends[1, 1]) - 0.3
+        if inside and _hidden(camera, [*ends, ends.mean(0)]) <= 1:
             break
     else:
         ends[1] = ends[0] * (-1, 1) + (0, 0.5)
