@@ -374,14 +374,15 @@ class RankingResult:
         values = " | ".join(f"{100 * getattr(self, name):.2f}" for name in names)
         return f"| {' | '.join(names)} |\n|{'---|' * len(names)}\n| {values} |\n\n*{self.protocol}*"
 
-# %% ../../nbs/api/metrics/00_ranking.ipynb #8f972e45
-def _words(rule: Rule, counts: dict[str, int]) -> str:
+# %% ../../nbs/api/metrics/00_ranking.ipynb #56f31d9b
+def _words(rule: Rule, counts: dict[str, int], sequences_known: bool) -> str:
     """The protocol in one line."""
     parts = [f"rule {rule.name}"]
     if rule.drop_junk:
         parts.append(f"junk (person -1) dropped: {counts['num_junk']} rows")
     if rule.drop_queries:
-        parts.append(f"queries dropped from the gallery: {counts['num_query_rows']} rows")
+        rows = f"{counts['num_query_rows']} rows" if sequences_known else "none known, no sequence_id given"
+        parts.append(f"queries dropped from the gallery: {rows}")
     removed = f"same person & same camera removed: {counts['num_excluded']} pairs"
     parts.append(removed if rule.drop_same_camera else "every gallery row counts, no camera rule")
     parts.append(f"AP {'plain (step)' if rule.average_precision == 'step' else 'trapezoidal'}")
@@ -404,7 +405,7 @@ def _per_query(ranks: np.ndarray, offsets: np.ndarray, kind: str) -> pd.DataFram
     table.loc[valid, "inp"] = counts[valid] / ranks[offsets[valid + 1] - 1]
     return table
 
-
+# %% ../../nbs/api/metrics/00_ranking.ipynb #d080fd22
 def summarise(
     ranks: np.ndarray,  # int64 ranks of all positives, laid out as matches.positives
     matches: Matches,  # whom the ranks belong to
@@ -429,7 +430,7 @@ def summarise(
     cmc = np.cumsum(found[1 : MAX_RANK + 1]) / divisor
     return RankingResult(
         rule=rule.name,
-        protocol=_words(rule, counts),
+        protocol=_words(rule, counts, query.sequence_id is not None and gallery.sequence_id is not None),
         rank1=float(cmc[0]),
         rank5=float(cmc[4]),
         rank10=float(cmc[9]),
@@ -440,7 +441,7 @@ def summarise(
         **counts,
     )
 
-# %% ../../nbs/api/metrics/00_ranking.ipynb #51734314
+# %% ../../nbs/api/metrics/00_ranking.ipynb #90b4e491
 def _prepare(query: Labels, gallery: Labels, rule: str) -> tuple[Rule, Matches]:
     """The rule and the matches, or an error where nothing can be scored."""
     if len(query) == 0 or len(gallery) == 0:
@@ -454,7 +455,7 @@ def _prepare(query: Labels, gallery: Labels, rule: str) -> tuple[Rule, Matches]:
         )
     return chosen, matches
 
-
+# %% ../../nbs/api/metrics/00_ranking.ipynb #e0ed4e60
 def evaluate(
     query: EmbeddingSet,  # Q unit vectors with labels
     gallery: EmbeddingSet,  # G unit vectors with labels

@@ -167,7 +167,7 @@ def _blocks(
             rows += 1
         yield start, start + len(part), rows
 
-# %% ../../nbs/api/neighbors/00_stream.ipynb #c2a056b8
+# %% ../../nbs/api/neighbors/00_stream.ipynb #960d4447
 def error_bound(
     dimension: int,  # vector length d
     metric: str,  # "inner", "cosine" or "sqeuclidean"
@@ -182,7 +182,10 @@ def error_bound(
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def exact_inner(a, b):
+def exact_inner(
+    a: np.ndarray,  # [d] floats
+    b: np.ndarray,  # [d] floats
+) -> float:  # −a·b
     """−a·b in float64: equal vectors always give equal values, in any block."""
     total = 0.0
     for i in range(a.shape[0]):
@@ -191,7 +194,10 @@ def exact_inner(a, b):
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def exact_sqeuclidean(a, b):
+def exact_sqeuclidean(
+    a: np.ndarray,  # [d] floats
+    b: np.ndarray,  # [d] floats
+) -> float:  # ‖a − b‖²
     """‖a − b‖² in float64: zero for equal vectors, in any block."""
     total = 0.0
     for i in range(a.shape[0]):
@@ -235,7 +241,7 @@ def stream(
         for sink in sinks:
             sink.consume(start, stop, rows)
 
-# %% ../../nbs/api/neighbors/00_stream.ipynb #7c8f61dd
+# %% ../../nbs/api/neighbors/00_stream.ipynb #dafda199
 @numba.njit(cache=True, nogil=True)
 def _sift_down(distances, indices, size):
     """Restore the heap order (worst on top; of equals, the higher index is worse) from the root."""
@@ -260,8 +266,12 @@ def _sift_down(distances, indices, size):
 
 
 @numba.njit(cache=True, nogil=True)
-def nearest_in_row(row, distances, indices):
-    """Fill distances [k] and indices [k] with the k smallest of the row, nearest first (k ≤ len(row))."""
+def nearest_in_row(
+    row: np.ndarray,  # [G] distances
+    distances: np.ndarray,  # [k] filled, ascending
+    indices: np.ndarray,  # int64 [k] filled; of equals, the lower index first
+) -> None:
+    """Find the k ≤ G nearest of a row."""
     k = distances.shape[0]
     distances[:] = np.inf
     indices[:] = np.iinfo(np.int64).max

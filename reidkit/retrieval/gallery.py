@@ -75,7 +75,7 @@ class VectorIndex:
         """Take rows out; later rows move up."""
         self._flat.remove_ids(np.asarray(rows, dtype=np.int64))
 
-# %% ../../nbs/api/retrieval/00_gallery.ipynb #d91526e9
+# %% ../../nbs/api/retrieval/00_gallery.ipynb #4a1f3ce9
 RESERVED = ("query", "rank", "id", "similarity")  # columns that search adds
 
 
@@ -102,6 +102,15 @@ def check_metadata(
     return frame.set_axis(pd.Index(ids, name="id"), axis=0)
 
 
+def _rows_of(known: pd.Index, ids: np.ndarray | list[int]) -> np.ndarray:
+    """Row numbers of ids, or an error that names one that is not there."""
+    wanted = pd.Index(np.unique(np.asarray(ids, dtype=np.int64)))
+    unknown = wanted.difference(known)
+    if len(unknown):
+        raise DataError(f"id {unknown[0]} is not in the gallery ({len(unknown)} such): nothing was removed")
+    return np.flatnonzero(known.isin(wanted))
+
+
 def _result_table(similarity: np.ndarray, ids: np.ndarray, metadata: pd.DataFrame) -> pd.DataFrame:
     """One line per query and rank, with the metadata of what was found."""
     queries, k = ids.shape
@@ -113,7 +122,7 @@ def _result_table(similarity: np.ndarray, ids: np.ndarray, metadata: pd.DataFram
     }
     return pd.DataFrame(columns).join(metadata, on="id")
 
-# %% ../../nbs/api/retrieval/00_gallery.ipynb #8ae74627
+# %% ../../nbs/api/retrieval/00_gallery.ipynb #09ba65fb
 class Gallery:
     """Unit vectors with ids and metadata, searched exactly by cosine similarity."""
 
@@ -156,15 +165,10 @@ class Gallery:
 
     def remove(self, ids: np.ndarray | list[int]) -> int:
         """Take these ids out for good; gives how many went, and raises when one is not there."""
-        known, wanted = self.metadata.index, pd.Index(np.unique(np.asarray(ids, dtype=np.int64)))
-        unknown = wanted.difference(known)
-        if len(unknown):
-            raise DataError(
-                f"id {unknown[0]} is not in the gallery ({len(unknown)} such): nothing was removed"
-            )
-        self.index.remove(np.flatnonzero(known.isin(wanted)))
-        self.parts = [self.metadata.drop(wanted)]
-        return len(wanted)
+        rows = _rows_of(self.metadata.index, ids)
+        self.index.remove(rows)
+        self.parts = [self.metadata.drop(self.metadata.index[rows])]
+        return len(rows)
 
     def save(self, folder: str | Path) -> Path:
         """Write `vectors.npy`, `metadata.parquet` and `manifest.json`; an old folder is replaced whole."""
