@@ -355,7 +355,7 @@ def _trunk_parts(person: Person) -> list[np.ndarray]:
         )
     return parts
 
-# %% ../../nbs/api/data/00a_people.ipynb #3f6a5e2e
+# %% ../../nbs/api/data/00a_people.ipynb #f2366de7
 def _head_parts(person: Person) -> list[np.ndarray]:
     height, hair, style = person.height, person.hair, person.hair_style
     face = {"plain": 0.0, "beard": 1.0, "glasses": 2.0}[person.face]
@@ -403,7 +403,7 @@ def _head_parts(person: Person) -> list[np.ndarray]:
         )
     return parts
 
-
+# %% ../../nbs/api/data/00a_people.ipynb #ba859a1b
 def _bag_parts(person: Person) -> list[np.ndarray]:
     height, colour = person.height, person.bag_colour
     dark = (int(colour[0] * 0.7), int(colour[1] * 0.7), int(colour[2] * 0.7))
@@ -453,7 +453,7 @@ def body_parts(
     groups = (_leg_parts, _trunk_parts, _arm_parts, _head_parts, _bag_parts)
     return np.array([part for group in groups for part in group(person)])
 
-# %% ../../nbs/api/data/00a_people.ipynb #3d850c83
+# %% ../../nbs/api/data/00a_people.ipynb #04dbb199
 _jit = numba.njit(cache="__file__" in globals(), error_model="numpy", nogil=True)
 (
     _HOOPS,
@@ -483,7 +483,7 @@ def _edge(distance):  # signed distance to the edge in pixels -> coverage
 def _wave(turn, pixels):  # a soft square wave; `pixels` is its period on the image
     return _edge(math.sin(turn) * pixels / (2 * math.pi))
 
-
+# %% ../../nbs/api/data/00a_people.ipynb #b39f9615
 @_jit
 def _cover(code, u, v, length, scale, wide, period):
     """How much of the second colour shows at angle `u` and share `v` of a part's length (metres), 0 … 1."""

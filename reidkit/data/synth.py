@@ -118,7 +118,7 @@ def make_walk(
     turn = np.arctan2(-place[:, 0], -place[:, 1]) - heading
     return Walk(person, start, points, ground, turn, camera.brightness(place[:, 0], place[:, 1]))
 
-# %% ../../nbs/api/data/01_synth.ipynb #836bad1f
+# %% ../../nbs/api/data/01_synth.ipynb #41e108b0
 _jit = numba.njit(cache="__file__" in globals(), error_model="numpy", nogil=True)
 
 
@@ -153,7 +153,7 @@ def _expose(frame, colour, tone, vignette, corner, scale, size, noise, first, st
                 value += noise[first] * root[int(value)]
                 frame[y, x, c] = np.uint8(min(max(value, 0.0), 255.0))
 
-
+# %% ../../nbs/api/data/01_synth.ipynb #57a39395
 def _sense(
     image: np.ndarray,
     camera: Camera,
