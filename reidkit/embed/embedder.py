@@ -36,7 +36,7 @@ class EmbedderOutput(NamedTuple):
     embedding: Tensor  # [B, d] float32 after the neck, unit length: retrieval reads these
     logits: Tensor | None  # [B, C] in training with a classifier, else None: classification reads these
 
-# %% ../../nbs/api/embed/03_embedder.ipynb #5c671ac1
+# %% ../../nbs/api/embed/03_embedder.ipynb #51adfa81
 def _rescaling(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
     "Scale and shift `[3, 1, 1]` from ImageNet's normalisation to another."
     old, new = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]), torch.tensor([list(mean), list(std)])
@@ -49,11 +49,20 @@ def _expected_statistics(backbone: nn.Module) -> tuple[Sequence[float], Sequence
     return source.get("mean", IMAGENET_MEAN), source.get("std", IMAGENET_STD)
 
 
+def _check_sequences(frames: Tensor, mask: Tensor | None) -> None:
+    "Raise a `DataError` unless these are sequences of frames."
+    if frames.ndim != 5 or (mask is not None and mask.shape != frames.shape[:2]):
+        raise DataError(
+            f"frames must be [B, T, 3, H, W] and mask [B, T], got {list(frames.shape)} and "
+            f"{'no mask' if mask is None else list(mask.shape)}: one sequence is frames[None]."
+        )
+
+
 def _spread(rows: Tensor, mask: Tensor) -> Tensor:
     "Rows of the real frames at their places in `[B, T, d]`, zeros elsewhere."
     return rows.new_zeros(*mask.shape, rows.shape[1]).index_put((mask,), rows)
 
-# %% ../../nbs/api/embed/03_embedder.ipynb #5b4cbc56
+# %% ../../nbs/api/embed/03_embedder.ipynb #15268b34
 class ViTEmbedder(nn.Module):
     "Frame sequences `[B, T, 3, H, W]` to unit vectors `[B, d]`."
 
@@ -79,9 +88,9 @@ class ViTEmbedder(nn.Module):
         for name, value in zip(("input_scale", "input_shift"), _rescaling(*expected), strict=True):
             self.register_buffer(name, value)
         # Plain types, so that a checkpoint can hold them; not `pretrained`, for the state has the weights.
-        self.config: dict[str, Any] = {"backbone": backbone, "image_size": list(self.image_size)}
-        self.config |= {"embed_dim": embed_dim, "num_classes": num_classes, "dropout": dropout}
-        self.config |= {"backbone_args": dict(backbone_args or {}), "frame_norm": frame_norm}
+        self.config: dict[str, Any] = {"backbone": backbone, "backbone_args": dict(backbone_args or {})}
+        self.config |= {"image_size": list(self.image_size), "embed_dim": embed_dim, "dropout": dropout}
+        self.config |= {"num_classes": num_classes, "frame_norm": frame_norm}
 
     def encode(
         self,
@@ -102,11 +111,7 @@ class ViTEmbedder(nn.Module):
         mask: Tensor | None = None,  # [B, T] bool, True where a frame is real; None: all are
     ) -> EmbedderOutput:
         "Features, embedding and (in training) logits of B sequences."
-        if frames.ndim != 5 or (mask is not None and mask.shape != frames.shape[:2]):
-            raise DataError(
-                f"frames must be [B, T, 3, H, W] and mask [B, T], got {list(frames.shape)} and "
-                f"{'no mask' if mask is None else list(mask.shape)}: one sequence is frames[None]."
-            )
+        _check_sequences(frames, mask)
         if mask is None:
             before, after = (
                 rows.unflatten(0, frames.shape[:2]) for rows in self.encode(frames.flatten(0, 1))
@@ -216,7 +221,7 @@ def embed_table(
     "Embed every sequence of a table."
     return embed_frames(model, _read_ahead(image_jobs(table), model, chunk), len(table), chunk)
 
-# %% ../../nbs/api/embed/03_embedder.ipynb #40cf86cb
+# %% ../../nbs/api/embed/03_embedder.ipynb #1fb367dc
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     "What a checkpoint file holds, if it is one of ours."
     if not path.is_file():
@@ -242,7 +247,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
         raise MismatchError(f"{path} has layout {values['version']}, this reidkit reads 1: update reidkit.")
     return values
 
-
+# %% ../../nbs/api/embed/03_embedder.ipynb #a46e234a
 def _check_recipe(recipe: Path, model_config: Mapping[str, Any], checkpoint: Path) -> None:
     "Raise a `MismatchError` where a recipe describes another network than the checkpoint holds."
     if not recipe.is_file():
