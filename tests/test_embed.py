@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidkit.core import ConfigError, DataError, MismatchError, OfflineError
-from reidkit.embed.backbones import create_backbone, load_weights, resample_position_table
+from reidkit.embed.backbones import create_backbone, feature_size, load_weights, resample_position_table
 from reidkit.embed.baselines import clip_histogram, colour_histogram, random_embeddings
 from reidkit.embed.embedder import ViTEmbedder, embed_folder, embed_frames, embed_table, load_embedder
 from reidkit.embed.heads import EmbeddingHead
@@ -333,3 +333,11 @@ def test_random_embeddings_are_chance():
     assert abs(float((vectors @ vectors.T)[np.triu_indices(400, 1)].mean())) < 0.005
     np.testing.assert_array_equal(vectors, random_embeddings(400, 64, seed=1))
     assert not np.array_equal(vectors, random_embeddings(400, 64, seed=2))
+
+
+def test_backbone_with_a_square_patch_as_one_number():
+    """XCiT keeps `patch_size` as an int, ViT as a pair; both check the image size."""
+    backbone = create_backbone("xcit_nano_12_p16_224", (64, 32), backbone_args={"depth": 1})
+    assert backbone(torch.zeros(1, 3, 64, 32)).shape == (1, feature_size(backbone))
+    with pytest.raises(ConfigError, match="patch_size"):
+        create_backbone("xcit_nano_12_p16_224", (60, 32), backbone_args={"depth": 1})

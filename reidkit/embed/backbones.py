@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..core import ConfigError, DataError, MismatchError, OfflineError
 
-# %% ../../nbs/api/embed/00_backbones.ipynb #96b543f5
+# %% ../../nbs/api/embed/00_backbones.ipynb #f738e140
 def _close_names(name: str) -> str:
     "A remedy for a name that timm does not know."
     close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
@@ -61,6 +61,8 @@ def create_backbone(
     except (TypeError, AssertionError, ValueError) as error:
         raise ConfigError(f"backbone {name} rejects {dict(backbone_args or {})}: {error}.") from error
     patch_size = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    if isinstance(patch_size, int):  # XCiT: a convolutional stem keeps one number
+        patch_size = (patch_size, patch_size)
     if patch_size and any(side % step for side, step in zip(image_size, patch_size, strict=True)):
         near = tuple(max(1, side // step) * step for side, step in zip(image_size, patch_size, strict=True))
         raise ConfigError(

@@ -658,7 +658,7 @@ def _nothing_to_match(name: str, benchmark: str, sizes: dict[str, int]) -> MotRe
     result.scores.update(dict.fromkeys(_rates(counts, 0.0), 0.0) | {"MLR": 1.0})
     return result
 
-# %% ../../nbs/api/metrics/03_mot.ipynb #1c8b0631
+# %% ../../nbs/api/metrics/03_mot.ipynb #6841721a
 def combine(
     results: Sequence[MotResult],  # one per sequence, scored by the same benchmark's rules
     name: str = "COMBINED",  # what to call the sum
@@ -699,11 +699,11 @@ def evaluate_mot(
 
 def table(
     results: Mapping[str, MotResult],  # as `evaluate_mot` returns it
-) -> pd.DataFrame:  # one row per sequence; scores are fractions
-    """The usual columns of a tracking paper, one row per sequence."""
-    scores = ["HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1", "IDP", "IDR", "Recall", "Precision"]
-    counts = ["FP", "FN", "IDSW", "Frag", "MT", "PT", "ML"]
+) -> pd.DataFrame:  # one row per sequence; rates in percent
+    """The usual columns of a tracking paper, one row per sequence; `to_dict` has all of them, as fractions."""
+    rates = ["HOTA", "DetA", "AssA", "LocA", "MOTA", "MOTP", "IDF1"]
     rows = [
-        {"sequence": name} | {key: result[key] for key in scores + counts} for name, result in results.items()
+        {key: 100 * result[key] for key in rates} | {key: result[key] for key in ("IDSW", "FP", "FN", "Frag")}
+        for result in results.values()
     ]
-    return pd.DataFrame(rows, columns=["sequence", *scores, *counts]).set_index("sequence")
+    return pd.DataFrame(rows, index=pd.Index(list(results), name="sequence"))
