@@ -174,18 +174,20 @@ def validate(
     everybody = EmbeddingSet(features.numpy(), **labels)
     return evaluate_distances(distances, everybody, everybody)
 
-# %% ../../nbs/api/train/02_fit.ipynb #9cd7637a
+# %% ../../nbs/api/train/02_fit.ipynb #161a55a9
 def choose_precision(
-    name: str,  # auto, no, bf16, fp16
+    name: str,  # auto, fp32, bf16, fp16
     device_type: str,  # cpu, cuda, mps
-) -> str:  # no, bf16, fp16
+) -> str:  # fp32, bf16, fp16
     """The arithmetic of a run; `auto` takes bf16 where it is computed in hardware."""
     if name != "auto":
         return name
     if device_type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
-    able = torch.cpu.get_capabilities() if device_type == "cpu" else {}
-    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "no"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able: dict[str, Any] = (
+        getattr(torch.cpu, "get_capabilities", dict)() if device_type == "cpu" else {}
+    )  # not in older torch
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
 
 # %% ../../nbs/api/train/02_fit.ipynb #e208c55c
 @dataclass
@@ -210,7 +212,7 @@ class Run:
         """The model without what accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
 
-# %% ../../nbs/api/train/02_fit.ipynb #9927d9e3
+# %% ../../nbs/api/train/02_fit.ipynb #51f92791
 def training_loader(
     table: pd.DataFrame,  # windows to train on
     recipe: Recipe,  # batch, sampling, augmentation
@@ -244,6 +246,7 @@ def training_loader(
         persistent_workers=workers > 0,
         collate_fn=collate_clips,
         pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # or starting workers would draw from the stream of the dropout
     )
 
 
@@ -255,7 +258,7 @@ def set_epoch(
     loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
     loader.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
 
-# %% ../../nbs/api/train/02_fit.ipynb #cb76d406
+# %% ../../nbs/api/train/02_fit.ipynb #db333374
 def start_run(
     recipe: Recipe,  # what to do
     device: str = "auto",  # auto, or cpu where there is a GPU too
@@ -265,7 +268,7 @@ def start_run(
     train, val = training_tables(recipe)
     AcceleratorState._reset_state()  # a second run in this process may have another precision
     precision = choose_precision(recipe.train.mixed_precision, find_device(device).type)
-    accelerator = Accelerator(mixed_precision=precision, cpu=device == "cpu")
+    accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device == "cpu")
     loader = training_loader(train, recipe, accelerator.process_index, accelerator.num_processes)
     person_ids = sorted(train["person_id"].unique().tolist())
     sizes = {"image_size": list(recipe.data.image_size), "num_classes": len(person_ids)}
@@ -277,7 +280,7 @@ def start_run(
     folder = run_folder(recipe.experiment.name, recipe.experiment.root)
     return Run(recipe, folder, accelerator, model, optimizer, loader, val, model_config, person_ids)
 
-# %% ../../nbs/api/train/02_fit.ipynb #dd9c0ebe
+# %% ../../nbs/api/train/02_fit.ipynb #41a394eb
 def train_step(
     run: Run,  # its model and optimiser change
     batch: dict[str, Tensor],  # frames, mask, label
@@ -316,7 +319,7 @@ def train_epoch(
     if not math.isfinite(means["loss"]):
         raise ReidkitError(
             f"Epoch {run.epoch}: the loss is {means['loss']}; lower train.optimizer.lr or set "
-            "train.mixed_precision to no. The checkpoint of the epoch before is untouched."
+            "train.mixed_precision to fp32. The checkpoint of the epoch before is untouched."
         )
     return means
 

@@ -101,7 +101,7 @@ class Model(Section):
         default_factory=dict, description="passed to timm.create_model as it is"
     )
 
-# %% ../../nbs/api/train/00_recipe.ipynb #6d8b4d9f
+# %% ../../nbs/api/train/00_recipe.ipynb #d3ef52c4
 class Batch(Section):
     """A step sees P identities with K sequences each."""
 
@@ -137,8 +137,8 @@ class Train(Section):
     clip_norm: float = Field(
         default=1.0, ge=0, description="gradients are scaled down to this norm; 0 = never"
     )
-    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = Field(
-        default="auto", description="auto: bf16 on CUDA, else no"
+    mixed_precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bf16 where the hardware computes in it, else fp32"
     )
     seed: int = Field(default=0, ge=0, description="of sampling, augmentation and initialisation")
 
