@@ -109,9 +109,11 @@ def roi_features(
     on_map = torch.as_tensor(letterbox.forward(boxes) * cells, dtype=torch.float32, device=maps.device)
     return roi_align(maps.float(), [on_map], output_size, sampling_ratio=2, aligned=True)
 
-# %% ../../nbs/api/roi/01_features.ipynb #336bd9fe
+# %% ../../nbs/api/roi/01_features.ipynb #e9bed286
 def roi_embeddings(
     features: torch.Tensor,  # [N, C, h, w] as from `roi_features`
-) -> torch.Tensor:  # float32 [N, C], rows of unit length (or zero)
-    """The mean of every grid, at unit length."""
-    return nn.functional.normalize(features.float().mean(dim=(2, 3)), dim=1)
+    grid: tuple[int, int] = (1, 1),  # parts (down, across) whose means are kept; (1, 1): one mean over all
+) -> torch.Tensor:  # float32 [N, C × parts], rows of unit length (or zero)
+    """The mean of every part of the box, at unit length."""
+    means = nn.functional.adaptive_avg_pool2d(features.float(), grid)
+    return nn.functional.normalize(means.flatten(1), dim=1)
