@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,14 @@ def symbols() -> dict[str, str]:
     """`{"reidkit.core.generator": "api/core.html#generator", …}` from `_modidx.py`."""
     modidx = importlib.import_module(f"{get_config().lib_path.name}._modidx")
     return {name: page for module in modidx.d["syms"].values() for name, (page, _) in module.items()}
+
+
+def module_of(page: Path) -> str:
+    """The module that an API page documents: `…/api/data/table.ipynb` is `reidkit.data.table`; "" elsewhere."""
+    parts = page.with_suffix("").parts
+    if "api" not in parts:
+        return ""
+    return ".".join([get_config().lib_path.name, *parts[parts.index("api") + 1 :]])
 
 
 def resolve(dotted: str) -> tuple[ModuleType, str, Any]:

@@ -1,6 +1,7 @@
 """Sphinx settings; names and versions come from settings.ini."""
 
 import configparser
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -50,6 +51,9 @@ def setup(app):
     """Formulas become MathML while building: every current browser draws it, and nothing is fetched."""
 
     def mathml(formula: str, as_block: bool) -> str:
+        formula = formula.replace(r"\dots", r"\ldots")
+        formula = re.sub(r"\\([td]?frac)(\d)(\d)", r"\\\1{\2}{\3}", formula)
+        formula = re.sub(r"\\[Bb]igg?[lrm]?(?![a-zA-Z])", "", formula)  # MathML brackets grow by themselves
         element = latex2mathml.tex2mathml(formula, as_block=as_block)
         return element if isinstance(element, str) else element.toxml()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 import yaml
-from api import directive, link
+from api import directive, link, module_of
 
 TAGS = {
     ("echo", "false"): "remove-input",
@@ -37,8 +37,9 @@ def _callouts(markdown: str) -> str:
 
 
 def _page_links(markdown: str) -> str:
-    """Links between notebooks lose the ordering number, as the pages do."""
-    return re.sub(r"\]\(((?:[\w./-]*/)?)\d+[a-z]?_([\w-]+)\.ipynb", r"](\1\2.ipynb", markdown)
+    """Links between notebooks lose the ordering number, as the pages do; nbdev has made `.html` of some."""
+    pattern = r"\]\((?!\w+://)((?:[\w./-]*/)?)(?:\d+[a-z]?_)?([\w-]+)\.(?:ipynb|html)"
+    return re.sub(pattern, r"](\1\2.ipynb", markdown)
 
 
 def _options(source: str) -> tuple[dict[str, str], str]:
@@ -70,13 +71,12 @@ def _level_headings(cells: list[Any]) -> None:
         cell.source = "\n".join(lines)
 
 
-def _code_cell(cell: Any, symbols: dict[str, str], targets: dict[str, str]) -> Any:
+def _code_cell(cell: Any, module: str, symbols: dict[str, str], targets: dict[str, str]) -> Any:
     options, body = _options(cell.source)
     if match := re.match(r"show_doc\(([\w.]+)", body):
-        matches = [full for full in symbols if full.endswith("." + match[1])]
-        if not matches:
-            raise LookupError(f"show_doc({match[1]}): no such exported name")
-        return nbformat.v4.new_markdown_cell(directive(min(matches, key=len), targets))
+        if (full := f"{module}.{match[1]}") not in symbols:
+            raise LookupError(f"show_doc({match[1]}): {module} exports no such name")
+        return nbformat.v4.new_markdown_cell(directive(full, targets))
     cell.source = body
     tags = [tag for (key, value), tag in TAGS.items() if options.get(key) == value]
     cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
@@ -90,6 +90,7 @@ def _code_cell(cell: Any, symbols: dict[str, str], targets: dict[str, str]) -> A
 def convert(source: Path, destination: Path, symbols: dict[str, str]) -> dict[str, str]:
     """Write one page; returns its front matter."""
     targets = {page: full for full, page in symbols.items()}
+    module = module_of(destination)
     notebook = nbformat.read(source, 4)
     matter = front_matter(notebook)
     cells = []
@@ -108,7 +109,7 @@ def convert(source: Path, destination: Path, symbols: dict[str, str]) -> dict[st
             cells.append(cell)
         else:
             try:
-                cells.append(_code_cell(cell, symbols, targets))
+                cells.append(_code_cell(cell, module, symbols, targets))
             except (ValueError, LookupError) as error:
                 raise SystemExit(f"{source}: {error}") from error
     _level_headings(cells)

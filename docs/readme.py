@@ -39,7 +39,7 @@ def render() -> str:
                 r"\]\((?!https?:)([\w./-]*?)(?:\d+[a-z]?_)?([\w-]+)\.ipynb\)", rf"]({site}\1\2.html)", source
             )
             parts.append(lookup.linkify(source))
-        elif cell.cell_type == "code" and source and not source.startswith("#| hide"):
+        elif cell.cell_type == "code" and source and not source.startswith(("#| hide", "#| echo: false")):
             body = "\n".join(line for line in source.splitlines() if not line.startswith("#|"))
             parts += ["```python\n" + body.strip() + "\n```", *_outputs(cell)]
     return "\n\n".join(parts) + "\n"
