@@ -233,7 +233,7 @@ def _keep(side: _Side, mask: np.ndarray) -> _Side:
     starts = np.append(0, np.cumsum(mask))[side.starts]
     return _Side(side.frames[mask], side.ids[mask], side.boxes[mask], side.extras[mask], starts)
 
-
+# %% ../../nbs/api/metrics/03_mot.ipynb #9b17ac14
 @njit(cache=True)
 def _on_distractor(
     truth: np.ndarray,
@@ -245,12 +245,8 @@ def _on_distractor(
     """Whether each result [M] is matched at IoU ≥ 0.5 with a ground-truth box that is a distractor [N]."""
     removed = np.zeros(len(found), np.bool_)
     for frame in range(len(truth_starts) - 1):
-        a, b, c, d = (
-            truth_starts[frame],
-            truth_starts[frame + 1],
-            found_starts[frame],
-            found_starts[frame + 1],
-        )
+        a, b = truth_starts[frame], truth_starts[frame + 1]
+        c, d = found_starts[frame], found_starts[frame + 1]
         needed = False
         for i in range(a, b):
             needed |= distractor[i]
@@ -293,12 +289,8 @@ def _clear_matches(
     switch, begins = np.zeros(len(truth), np.bool_), np.zeros(len(truth), np.bool_)
     last, previous, current = np.full(num_people, -1), np.full(num_people, -1), np.full(num_people, -1)
     for frame in range(len(truth_starts) - 1):
-        a, b, c, d = (
-            truth_starts[frame],
-            truth_starts[frame + 1],
-            found_starts[frame],
-            found_starts[frame + 1],
-        )
+        a, b = truth_starts[frame], truth_starts[frame + 1]
+        c, d = found_starts[frame], found_starts[frame + 1]
         if a == b or c == d:
             continue
         iou = _overlaps(truth[a:b], found[c:d])
@@ -380,12 +372,8 @@ def _pair_tables(
     size = (truth_labels.max() + 1, found_labels.max() + 1)
     frames_together, together = np.zeros(size, np.int64), np.zeros(size)
     for frame in range(len(truth_starts) - 1):
-        a, b, c, d = (
-            truth_starts[frame],
-            truth_starts[frame + 1],
-            found_starts[frame],
-            found_starts[frame + 1],
-        )
+        a, b = truth_starts[frame], truth_starts[frame + 1]
+        c, d = found_starts[frame], found_starts[frame + 1]
         if a == b or c == d:
             continue
         iou = _overlaps(truth[a:b], found[c:d])
@@ -429,12 +417,8 @@ def _aligned_matches(
     """Per ground-truth box [N]: the result row (−1: none) that fits box and whole video; their IoU."""
     match, similarity = np.full(len(truth), -1), np.zeros(len(truth))
     for frame in range(len(truth_starts) - 1):
-        a, b, c, d = (
-            truth_starts[frame],
-            truth_starts[frame + 1],
-            found_starts[frame],
-            found_starts[frame + 1],
-        )
+        a, b = truth_starts[frame], truth_starts[frame + 1]
+        c, d = found_starts[frame], found_starts[frame + 1]
         if a == b or c == d:
             continue
         iou = _overlaps(truth[a:b], found[c:d])
@@ -448,7 +432,7 @@ def _aligned_matches(
                 match[a + i], similarity[a + i] = c + columns[i], iou[i, columns[i]]
     return match, similarity
 
-
+# %% ../../nbs/api/metrics/03_mot.ipynb #4a3a8f34
 def _at_least(levels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """[A] Number (or weight) of matches whose IoU reaches each α; a level counts the α reached."""
     per_level = np.bincount(levels, weights, minlength=len(ALPHAS) + 1)
@@ -520,7 +504,7 @@ def _rates(n: Mapping[str, int], overlap: float) -> dict[str, float]:
         "IDR": n["IDTP"] / max(1, n["IDTP"] + n["IDFN"]),
     }
 
-
+# %% ../../nbs/api/metrics/03_mot.ipynb #7b7b83f3
 @dataclass(frozen=True)
 class MotResult:
     """The scores of one sequence, or of several combined, and what they counted."""
@@ -598,7 +582,7 @@ def _sides(
     frames = np.union1d(truth[0][:, 0], found[0][:, 0]).astype(np.int64)
     return _side(truth[0], frames), _side(found[0], frames)
 
-
+# %% ../../nbs/api/metrics/03_mot.ipynb #d461c3c9
 def _match_table(
     truth: _Side, found: _Side, match: np.ndarray, similarity: np.ndarray, switch: np.ndarray
 ) -> pd.DataFrame:
@@ -608,15 +592,25 @@ def _match_table(
     return pd.DataFrame(who | {"iou": similarity, "is_switch": switch})
 
 
+def _nothing_to_match(name: str, benchmark: str, sizes: dict[str, int]) -> MotResult:
+    """The result of a sequence in which ground truth or results are empty after preprocessing."""
+    missed, false, people = sizes["gt_boxes"], sizes["boxes"], sizes["gt_ids"]
+    counts = dict.fromkeys(("TP", "FN", "FP", "IDSW", "Frag", "MT", "PT", "ML", "IDTP", "IDFN", "IDFP"), 0)
+    counts |= {"FN": missed, "IDFN": missed, "FP": false, "IDFP": false, "ML": people} | sizes
+    zeros = np.zeros(len(ALPHAS))
+    curves = dict.fromkeys(("AssA", "AssRe", "AssPr"), zeros) | {"LocA": zeros + 1}
+    numbers = {"HOTA_TP": 0, "HOTA_FN": missed, "HOTA_FP": false}
+    curves |= {key: np.full(len(ALPHAS), number) for key, number in numbers.items()}
+    result = _result(name, benchmark, counts, curves, 0.0)
+    result.scores.update(dict.fromkeys(_rates(counts, 0.0), 0.0) | {"MLR": 1.0})
+    return result
+
+# %% ../../nbs/api/metrics/03_mot.ipynb #05f8761f
 def evaluate_sequence(
     ground_truth: str | Path | np.ndarray | pd.DataFrame,  # gt.txt, or its rows [N, ≥7]: … flag, class, …
-    results: str
-    | Path
-    | np.ndarray
-    | pd.DataFrame,  # result file, or its rows [M, ≥6]: frame, id, x, y, w, h
+    results: str | Path | np.ndarray | pd.DataFrame,  # result file, or rows [M, ≥6]: frame, id, x, y, w, h
     benchmark: str = "MOT17",  # whose rules: a key of `BENCHMARKS`
-    num_frames: int
-    | None = None,  # None: seqLength of seqinfo.ini beside gt/, else the last ground-truth frame
+    num_frames: int | None = None,  # None: seqLength of seqinfo.ini, else the last ground-truth frame
     name: str = "sequence",  # what to call it in the result
 ) -> MotResult:  # scores, counts, curves over α, and the CLEAR match of every ground-truth box
     """Score the tracks of one sequence by CLEAR, Identity and HOTA."""
@@ -643,20 +637,6 @@ def evaluate_sequence(
     counts |= _identity_counts(frames_together, len(truth.ids), len(found.ids)) | sizes
     curves, overlap = _hota_curves(arrays, together), float(matches[1].sum())
     return _result(name, benchmark, counts, curves, overlap, _match_table(truth, found, *matches[:3]))
-
-
-def _nothing_to_match(name: str, benchmark: str, sizes: dict[str, int]) -> MotResult:
-    """The result of a sequence in which ground truth or results are empty after preprocessing."""
-    missed, false, people = sizes["gt_boxes"], sizes["boxes"], sizes["gt_ids"]
-    counts = dict.fromkeys(("TP", "FN", "FP", "IDSW", "Frag", "MT", "PT", "ML", "IDTP", "IDFN", "IDFP"), 0)
-    counts |= {"FN": missed, "IDFN": missed, "FP": false, "IDFP": false, "ML": people} | sizes
-    zeros = np.zeros(len(ALPHAS))
-    curves = dict.fromkeys(("AssA", "AssRe", "AssPr"), zeros) | {"LocA": zeros + 1}
-    numbers = {"HOTA_TP": 0, "HOTA_FN": missed, "HOTA_FP": false}
-    curves |= {key: np.full(len(ALPHAS), number) for key, number in numbers.items()}
-    result = _result(name, benchmark, counts, curves, 0.0)
-    result.scores.update(dict.fromkeys(_rates(counts, 0.0), 0.0) | {"MLR": 1.0})
-    return result
 
 # %% ../../nbs/api/metrics/03_mot.ipynb #6841721a
 def combine(

@@ -232,18 +232,16 @@ class Letterbox:
         boxes: np.ndarray,  # [N, 4] x1 y1 x2 y2 in pixels of the image
     ) -> np.ndarray:  # float32 [N, 4] in pixels of the canvas
         """Boxes from the image onto the canvas."""
-        (scale_y, scale_x), (top, left) = self.scale, self.offset
-        moved = _as_boxes(boxes) * np.array([scale_x, scale_y] * 2) + np.array([left, top] * 2)
-        return moved.astype(np.float32)
+        factor, shift = _factor_and_shift(self)
+        return (_as_boxes(boxes) * factor + shift).astype(np.float32)
 
     def inverse(
         self,
         boxes: np.ndarray,  # [N, 4] x1 y1 x2 y2 in pixels of the canvas
     ) -> np.ndarray:  # float32 [N, 4] in pixels of the image, not clipped
         """Boxes from the canvas back to the image."""
-        (scale_y, scale_x), (top, left) = self.scale, self.offset
-        moved = (_as_boxes(boxes) - np.array([left, top] * 2)) / np.array([scale_x, scale_y] * 2)
-        return moved.astype(np.float32)
+        factor, shift = _factor_and_shift(self)
+        return ((_as_boxes(boxes) - shift) / factor).astype(np.float32)
 
     def apply(
         self,
@@ -254,6 +252,12 @@ class Letterbox:
         return _drawn(self, image, border)
 
 # %% ../../nbs/api/roi/00_boxes.ipynb #716dc27e
+def _factor_and_shift(letterbox: Letterbox) -> tuple[np.ndarray, np.ndarray]:
+    """What x1 y1 x2 y2 are multiplied by, and what is then added to them: [4] each."""
+    (scale_y, scale_x), (top, left) = letterbox.scale, letterbox.offset
+    return np.array([scale_x, scale_y] * 2), np.array([left, top] * 2)
+
+
 def _centred(image_size: tuple[int, int], scale: float, canvas_size: tuple[int, int]) -> Letterbox:
     """The letterbox with the scaled image centred; an odd pixel goes right or down, as in ultralytics."""
     if min(image_size) < 1:
