@@ -102,6 +102,20 @@ def squared_distance(
     total = states[:, VARIANCE] + measurement_noise**2
     return (((measured[None] - states[:, None, POSITION]) ** 2) / total[:, None]).sum(axis=2)
 
+# %% ../../nbs/api/tracking/00_motion.ipynb #6f9eb0ff
+def _at_rest(
+    measured: np.ndarray,  # [N, 4] first measurements
+    shape: str,  # `xyah` or `xywh`
+    position_weight: float,  # noise of a measurement, as a fraction of the box's size
+    velocity_weight: float,  # noise of a velocity per frame, as a fraction of the box's size
+) -> np.ndarray:  # [N, 5, 4]
+    """States of tracks that were seen once."""
+    states = np.zeros((len(measured), 5, 4))
+    states[:, POSITION] = measured
+    states[:, VARIANCE] = (2 * _size_noise(measured, shape, position_weight, 5e-3)) ** 2
+    states[:, VELOCITY_VARIANCE] = (10 * _size_noise(measured, shape, velocity_weight, 1e-6)) ** 2
+    return states
+
 # %% ../../nbs/api/tracking/00_motion.ipynb #3804ed7a
 @dataclass(frozen=True)
 class BoxMotion:
@@ -121,13 +135,8 @@ class BoxMotion:
         boxes: np.ndarray,  # [N, 4] x1 y1 x2 y2
     ) -> np.ndarray:  # [N, 5, 4] states at rest, unsure of their velocity
         """States of new tracks."""
-        states = np.zeros((len(boxes), 5, 4))
-        measured = states[:, POSITION] = box_to_measurement(boxes, self.shape)
-        states[:, VARIANCE] = (2 * _size_noise(measured, self.shape, self.position_weight, 5e-3)) ** 2
-        states[:, VELOCITY_VARIANCE] = (
-            10 * _size_noise(measured, self.shape, self.velocity_weight, 1e-6)
-        ) ** 2
-        return states
+        measured = box_to_measurement(boxes, self.shape)
+        return _at_rest(measured, self.shape, self.position_weight, self.velocity_weight)
 
     def predict(
         self,

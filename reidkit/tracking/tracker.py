@@ -197,10 +197,9 @@ class Tracker:
         preset: str = "reidkit",  # a key of PRESETS: `reidkit` or `sort`
         **overrides: Any,  # fields of TrackerOptions
     ) -> None:
-        self.options = tracker_options(preset, **overrides)
-        self.motion = BoxMotion(
-            self.options.shape, self.options.position_weight, self.options.velocity_weight
-        )
+        options = tracker_options(preset, **overrides)
+        self.options = options
+        self.motion = BoxMotion(options.shape, options.position_weight, options.velocity_weight)
         self.reset()
 
     def reset(self) -> None:
@@ -216,60 +215,39 @@ class Tracker:
         image: np.ndarray | None = None,  # uint8 [H, W, 3] RGB; reserved, not needed by today's presets
     ) -> Tracks:  # confirmed tracks seen in this frame, and lately lost ones where the options say so
         """Take in one frame."""
-        rows = np.flatnonzero(detections.scores >= self.options.low_score)
+        memory, motion, options = self._memory, self.motion, self.options
+        rows = np.flatnonzero(detections.scores >= options.low_score)
         used = detections[rows]
-        embeddings = _usable_embeddings(self._memory, used, self.options.appearance)
-        _predict(self._memory, self.motion, used, self.options)
-        matching, returned = _associate(
-            self._memory, self.motion, used, embeddings, self._stranger, self.options
-        )
-        _absorb(self._memory, self.motion, used, embeddings, matching.pairs, returned, self.options)
-        self._stranger = _updated_stranger(self._stranger, used, embeddings, self.options)
-        self._begin(used, embeddings, matching)
+        embeddings = _usable_embeddings(memory, used, options.appearance)
+        _predict(memory, motion, used, options)
+        matching, returned = _associate(memory, motion, used, embeddings, self._stranger, options)
+        _absorb(memory, motion, used, embeddings, matching.pairs, returned, options)
+        self._stranger = _updated_stranger(self._stranger, used, embeddings, options)
+        births = _births(used, matching, options)
+        born = _newborn(motion, used, embeddings, births, self._next_id, options)
+        self._next_id += len(births)
+        self._memory = memory.take(_alive(memory, options)).append(born)
         self._memory.detection_index = np.append(rows, -1)[self._memory.detection_index]  # −1 stays −1
         self.frame += 1
-        return self._report()
+        return self.tracks[_reported(self._memory, options)]
 
     @property
     def tracks(self) -> Tracks:
         """All living tracks, tentative and lost ones too."""
-        memory = self._memory
-        state = np.where(memory.confirmed, np.where(memory.missed > 0, LOST, CONFIRMED), TENTATIVE)
-        boxes = self.motion.boxes(memory.states).astype(np.float32)
-        parts = (memory.ids, boxes, memory.scores, memory.classes, memory.detection_index, state)
-        return Tracks(*(part.copy() for part in parts))
+        return _as_tracks(self._memory, self.motion)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on later: arrays and plain values."""
-        memory = {
-            f"memory_{column.name}": getattr(self._memory, column.name).copy() for column in fields(_Memory)
-        }
         counters = {"frame": self.frame, "next_id": self._next_id, "stranger": self._stranger}
-        return {"options": asdict(self.options), **counters, **memory}
+        return {"options": asdict(self.options), **counters, **_saved(self._memory)}
 
     def load_state_dict(
         self,
         state: dict[str, Any],  # from state_dict of a tracker with the same options
     ) -> None:
         """Go on where another tracker stopped."""
-        if state["options"] != asdict(self.options):
-            raise MismatchError(
-                "This tracker state was saved with other options; make the tracker with those."
-            )
+        self._memory = _restored(state, self.options)
         self.frame, self._next_id, self._stranger = state["frame"], state["next_id"], state["stranger"]
-        self._memory = _Memory(*(state[f"memory_{column.name}"].copy() for column in fields(_Memory)))
-
-    def _begin(self, detections: Detections, embeddings: np.ndarray, matching: _Matching) -> None:
-        self._memory = self._memory.take(_alive(self._memory, self.options))
-        rows = _births(detections, matching, self.options)
-        born = _newborn(self.motion, detections, embeddings, rows, self._next_id, self.options)
-        self._next_id += len(rows)
-        self._memory = self._memory.append(born)
-
-    def _report(self) -> Tracks:
-        memory, options = self._memory, self.options
-        lately = (memory.missed <= options.report_missed) & (memory.hits > options.report_after)
-        return self.tracks[memory.confirmed & ((memory.missed == 0) | lately)]
 
 # %% ../../nbs/api/tracking/03_tracker.ipynb #8ff91356
 def _usable_embeddings(memory: _Memory, detections: Detections, wanted: bool) -> np.ndarray:
@@ -426,3 +404,29 @@ def _newborn(
         confirmed=np.full(count, options.confirm_after <= 1),
         detection_index=rows.astype(np.int64),
     )
+
+# %% ../../nbs/api/tracking/03_tracker.ipynb #944d1998
+def _as_tracks(memory: _Memory, motion: BoxMotion) -> Tracks:
+    """All living tracks, copied out of the memory."""
+    state = np.where(memory.confirmed, np.where(memory.missed > 0, LOST, CONFIRMED), TENTATIVE)
+    boxes = motion.boxes(memory.states).astype(np.float32)
+    parts = (memory.ids, boxes, memory.scores, memory.classes, memory.detection_index, state)
+    return Tracks(*(part.copy() for part in parts))
+
+
+def _reported(memory: _Memory, options: TrackerOptions) -> np.ndarray:  # bool [N]
+    """Which tracks the caller hears of."""
+    lately = (memory.missed <= options.report_missed) & (memory.hits > options.report_after)
+    return memory.confirmed & ((memory.missed == 0) | lately)
+
+# %% ../../nbs/api/tracking/03_tracker.ipynb #fb65471a
+def _saved(memory: _Memory) -> dict[str, np.ndarray]:
+    """The arrays of the memory under their names."""
+    return {f"memory_{column.name}": getattr(memory, column.name).copy() for column in fields(memory)}
+
+
+def _restored(state: dict[str, Any], options: TrackerOptions) -> _Memory:
+    """The memory of a saved tracker that had the same options."""
+    if state["options"] != asdict(options):
+        raise MismatchError("This tracker state was saved with other options; make the tracker with those.")
+    return _Memory(*(state[f"memory_{column.name}"].copy() for column in fields(_Memory)))

@@ -28,10 +28,33 @@ from .tracker import Tracker, Tracks
 __all__ = ['CODECS', 'UNKNOWN_FPS', 'IMAGE_SUFFIXES', 'VideoWriter', 'Source', 'open_source', 'TrackedFrame', 'track_source',
            'track_detections']
 
-# %% ../../nbs/api/tracking/05_video.ipynb #854c3edd
+# %% ../../nbs/api/tracking/05_video.ipynb #b404e4e0
 CODECS = {".webm": "VP80", ".mp4": "avc1", ".avi": "MJPG"}  # the last for editing, not for browsers
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the remarks of OpenCV's C library, which ours replace, off the terminal."""
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _open_writer(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    """An OpenCV writer that really writes this format."""
+    code = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
+    with _quiet():
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, fps, (size[1], size[0]))
+    if not writer.isOpened():
+        raise ConfigError(f"This OpenCV cannot encode {path.suffix}; name the video {path.stem}.webm.")
+    return writer
+
+# %% ../../nbs/api/tracking/05_video.ipynb #854c3edd
 class VideoWriter(AbstractContextManager):
     """Write a video frame by frame: `with VideoWriter("tracks.webm", fps=25) as video: video.write(image)`."""
 
@@ -81,29 +104,6 @@ class VideoWriter(AbstractContextManager):
         if self._writer is not None:
             self._writer.release()
         return self._pending.__exit__(kind, error, trace)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the remarks of OpenCV's C library, which ours replace, off the terminal."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _open_writer(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
-    """An OpenCV writer that really writes this format."""
-    code = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
-    with _quiet():
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, fps, (size[1], size[0]))
-    if not writer.isOpened():
-        raise ConfigError(f"This OpenCV cannot encode {path.suffix}; name the video {path.stem}.webm.")
-    return writer
 
 # %% ../../nbs/api/tracking/05_video.ipynb #524fd062
 @dataclass(frozen=True)
