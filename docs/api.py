@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,13 +60,8 @@ def _annotation(annotation: Any) -> str:
     if annotation is inspect.Signature.empty:
         return ""
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-    for long, short in (
-        ("numpy.", "np."),
-        ("pandas.DataFrame", "pd.DataFrame"),
-        ("pandas.core.frame.", "pd."),
-    ):
-        text = text.replace(long, short)
-    return text
+    text = text.replace("numpy.ndarray", "np.ndarray")
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", text)  # pathlib.Path is Path to a reader
 
 
 def _cell(text: str) -> str:

@@ -8,6 +8,7 @@ __all__ = ['app', 'main', 'demo', 'Tail', 'prepare_mars', 'train', 'embed', 'Ran
 
 # %% ../nbs/api/92_cli.ipynb #61753890
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -54,6 +55,7 @@ def _root(
 
 def main() -> None:
     """The entry point: run a verb; turn an error that reidkit raised on purpose into one sentence and exit code 2."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on a busy machine, spinning threads slow each other
     try:
         app()
     except ReidkitError as error:

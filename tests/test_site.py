@@ -71,7 +71,7 @@ def watch(page, problems: list[str]) -> None:
 
 
 def pages() -> list[str]:
-    skipped = ("_modules/", "genindex", "py-modindex", "search.html")
+    skipped = ("_static/", "_modules/", "genindex", "py-modindex", "search.html")
     return sorted(
         name for path in HTML.rglob("*.html") if not (name := str(path.relative_to(HTML))).startswith(skipped)
     )
