@@ -211,7 +211,7 @@ def _train(
     swa_utils.update_bn(varied_frames, average.module)
     return average.module, losses
 
-# %% ../../nbs/api/roi/03_synth_detector.ipynb #879e8309
+# %% ../../nbs/api/roi/03_synth_detector.ipynb #19ef3c36
 def train_synth_detector(
     out: str | Path,  # folder for synth_detector.safetensors and its card, synth_detector.yaml
     num_views: int = 240,  # cameras to train on
@@ -221,7 +221,7 @@ def train_synth_detector(
     scale: tuple[float, float, int] = (0.33, 0.15, 1024),  # depth, width, most channels
     seed: int = 0,  # of the initial weights and of the variation
 ) -> Path:  # of the weights
-    """Make the detector that reidkit ships; about half an hour on two cores."""
+    """Make the detector that reidkit ships; about a quarter of an hour on one core."""
     if num_views >= HELD_OUT:
         raise DataError(f"{num_views} views would reach into the held-out ones; use fewer than {HELD_OUT}.")
     start = perf_counter()
