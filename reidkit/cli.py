@@ -315,8 +315,12 @@ def track(
         Path | None, typer.Option(help=".npy with one vector per row of --detections.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(help="reidkit: motion and appearance; sort: motion only.")
-    ] = "reidkit",
+        str | None,
+        typer.Option(
+            help="reidkit: motion and trusted embeddings (default with --detections); reidkit-roi: motion, "
+            "tipped by the detector's own features (default without); sort: motion only."
+        ),
+    ] = None,
     detector: Annotated[
         str, typer.Option(help="synth (ships with reidkit, knows the synthetic world) or a YOLO .pt file.")
     ] = "synth",
@@ -333,13 +337,15 @@ def track(
     from reidkit.tracking.tracker import Tracker
     from reidkit.tracking.video import open_source, track_detections, track_source
 
-    tracker, frames = Tracker(preset), open_source(source)
+    tracker = Tracker(preset or ("reidkit" if detections is not None else "reidkit-roi"))
+    frames = open_source(source)
     if detections is not None:
         rows = track_detections(frames, read_detections(detections, embeddings), tracker)
     elif frames.kind == "video" or frames.files:
-        from reidkit.roi.detector import YoloDetector
+        from reidkit.roi.detector import SYNTH_APPEARANCE, YoloDetector
 
-        network = YoloDetector(detector, device=device)
+        appearance = SYNTH_APPEARANCE if detector == "synth" else {}
+        network = YoloDetector(detector, device=device, **appearance)
 
         def look(_: int, image: Any) -> Any:
             return network.detect_with_features([image])[0][0]

@@ -34,7 +34,7 @@ from .metrics.mot import table as mot_table
 from .metrics.ranking import EmbeddingSet, RankingResult, chance_level, evaluate, evaluate_distances
 from .retrieval.gallery import Gallery
 from .retrieval.rerank import rerank, rerank_protocol
-from .roi.detector import YoloDetector
+from .roi.detector import SYNTH_APPEARANCE, YoloDetector
 from .tracking.io import read_mot
 from .tracking.io import write_mot as write_tracks
 from .tracking.tracker import Tracker
@@ -184,27 +184,27 @@ def track_video(
 ) -> Tracking:
     """Render a video of strangers, detect and track them, with and without appearance."""
     folder = Path(folder)
-    world = World(seed + 1000, num_people=24)
+    world = World(seed + 2000, num_people=24)
     write_mot(
         world,
         folder / "video",
-        cameras=[1],
+        cameras=[0],
         num_frames=size.video_frames,
         num_visible=size.num_visible,
         seed=seed,
     )
     [sequence] = (folder / "video").iterdir()
     start = time.perf_counter()
-    frames, detector = open_source(sequence), YoloDetector("synth")
+    frames, detector = open_source(sequence), YoloDetector("synth", **SYNTH_APPEARANCE)
 
     def look(_: int, image: Any) -> Any:
         return detector.detect_with_features([image])[0][0]
 
-    seen = track_source(frames, look, Tracker("reidkit"))
+    seen = track_source(frames, look, Tracker("reidkit-roi"))
     found = {each.frame: each.detections for each in progress(seen, "Tracking", frames.num_frames)}
     seconds = time.perf_counter() - start
     tracks = {
-        name: track_detections(frames, found, Tracker("reidkit", appearance=used))
+        name: track_detections(frames, found, Tracker("reidkit-roi", appearance=used))
         for name, used in VARIANTS.items()
     }
     scores = []

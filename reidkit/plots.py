@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .core import DataError, generator, progress
 from .metrics.ranking import EmbeddingSet, RankingResult, evaluate
@@ -122,6 +123,7 @@ def cmc_curve(
         )
     axis.set(xlabel="rank", ylabel="queries answered", ylim=(0, 1.02), title="CMC")
     axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")
     plt.close(figure)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from .boxes import Detections, Letterbox, clip
 from .features import FeatureTap, roi_embeddings, roi_features
 
 # %% auto #0
-__all__ = ['SYNTH', 'load_network', 'architecture_layout', 'build_network', 'read_card', 'decode', 'YoloDetector']
+__all__ = ['SYNTH', 'SYNTH_APPEARANCE', 'load_network', 'architecture_layout', 'build_network', 'read_card', 'decode',
+           'YoloDetector']
 
 # %% ../../nbs/api/roi/02_detector.ipynb #1db61d72
 @contextmanager
@@ -158,6 +160,33 @@ def decode(
     kept = batched_nms(boxes, scores, classes, overlap)[:limit]
     return boxes[kept], scores[kept], classes[kept]
 
+# %% ../../nbs/api/roi/02_detector.ipynb #4bed45e0
+@torch.inference_mode()
+def _predict(
+    network: Any,
+    canvases: np.ndarray,  # uint8 [B, H, W, 3], letterboxed
+    device: torch.device,
+) -> torch.Tensor:  # [B, 4 + classes, anchors]
+    """One forward pass."""
+    pixels = torch.from_numpy(canvases).to(device).permute(0, 3, 1, 2)
+    output = network(pixels.float() / 255)
+    return output[0] if isinstance(output, (tuple, list)) else output
+
+
+def _to_detections(
+    prediction: torch.Tensor,  # of one image
+    letterbox: Letterbox,
+    detector: YoloDetector,  # its thresholds and classes
+) -> Detections:
+    """Decode, keep the wanted classes, and go back to the pixels of the image."""
+    boxes, scores, classes = decode(prediction, len(detector.names), detector.confidence, detector.overlap)
+    if detector.classes is not None:
+        wanted = torch.isin(classes, detector.classes)
+        boxes, scores, classes = boxes[wanted], scores[wanted], classes[wanted]
+    inside = clip(letterbox.inverse(boxes.cpu().numpy()), letterbox.image_size)
+    detections = Detections(inside, scores.cpu().numpy(), classes.cpu().numpy())
+    return detections[np.all(inside[:, 2:] > inside[:, :2], axis=1)]  # a box in the border holds nothing
+
 # %% ../../nbs/api/roi/02_detector.ipynb #58ba538b
 class YoloDetector:
     """Finds objects in images with a YOLO network, and reads their ROI features in the same pass."""
@@ -197,8 +226,9 @@ class YoloDetector:
         """Find the objects in every image."""
         found = [Detections.empty() for _ in images]
         for rows, letterboxes, canvases in _batches(images, self.image_size, self.stride, self.batch_size):
-            for row, letterbox, prediction in zip(rows, letterboxes, self._predict(canvases), strict=True):
-                found[row] = self._detections(prediction, letterbox)
+            predictions = _predict(self.network, canvases, self.device)
+            for row, letterbox, prediction in zip(rows, letterboxes, predictions, strict=True):
+                found[row] = _to_detections(prediction, letterbox, self)
         return found
 
     def detect_with_features(
@@ -214,28 +244,13 @@ class YoloDetector:
             for rows, letterboxes, canvases in _batches(
                 images, self.image_size, self.stride, self.batch_size
             ):
-                predictions = self._predict(canvases)
+                predictions = _predict(self.network, canvases, self.device)
                 for index, (row, letterbox) in enumerate(zip(rows, letterboxes, strict=True)):
-                    detections = self._detections(predictions[index], letterbox)
+                    detections = _to_detections(predictions[index], letterbox, self)
                     features = roi_features(tap.features[index], detections.boxes, letterbox, output_size)
                     embeddings = self.encoder(features).cpu().numpy()
                     found[row] = (detections.with_embeddings(embeddings), features)
         return found
-
-    @torch.inference_mode()
-    def _predict(self, canvases: np.ndarray) -> torch.Tensor:
-        pixels = torch.from_numpy(canvases).to(self.device).permute(0, 3, 1, 2)
-        output = self.network(pixels.float() / 255)
-        return output[0] if isinstance(output, (tuple, list)) else output
-
-    def _detections(self, prediction: torch.Tensor, letterbox: Letterbox) -> Detections:
-        boxes, scores, classes = decode(prediction, len(self.names), self.confidence, self.overlap)
-        if self.classes is not None:
-            wanted = torch.isin(classes, self.classes)
-            boxes, scores, classes = boxes[wanted], scores[wanted], classes[wanted]
-        inside = clip(letterbox.inverse(boxes.cpu().numpy()), letterbox.image_size)
-        detections = Detections(inside, scores.cpu().numpy(), classes.cpu().numpy())
-        return detections[np.all(inside[:, 2:] > inside[:, :2], axis=1)]  # a box in the border holds nothing
 
 # %% ../../nbs/api/roi/02_detector.ipynb #0d7c46b3
 def _batches(
@@ -257,3 +272,6 @@ def _batches(
             part = members[start : start + batch_size]
             rows, letterboxes = [row for row, _ in part], [letterbox for _, letterbox in part]
             yield rows, letterboxes, np.stack([letterbox.apply(images[row]) for row, letterbox in part])
+
+# %% ../../nbs/api/roi/02_detector.ipynb #be82cdea
+SYNTH_APPEARANCE: dict[str, Any] = {"layer": "model.1", "encoder": partial(roi_embeddings, grid=(5, 2))}

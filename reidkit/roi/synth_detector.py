@@ -170,7 +170,7 @@ def _training_batch(
     }
     return {"img": (pixels.float() / 255).contiguous(memory_format=torch.channels_last)} | labels
 
-
+# %% ../../nbs/api/roi/03_synth_detector.ipynb #8b6b8b54
 def _train(
     network: Any,
     frames: Sequence[Frame],

@@ -87,9 +87,16 @@ class TrackerOptions:
     reidentify_size: float = 1.4  # … and at most this ratio of heights
     max_remembered: int = 90  # frames for which a lost track with a memory is kept
 
-
+# %% ../../nbs/api/tracking/03_tracker.ipynb #c4af5227
 PRESETS: dict[str, TrackerOptions] = {
     "reidkit": TrackerOptions(),
+    "reidkit-roi": TrackerOptions(
+        appearance_weight=0.3,
+        appearance_limit=2.0,
+        appearance_veto=2.0,
+        reidentify_limit=0.2,
+        memory_momentum=0.8,
+    ),
     "sort": TrackerOptions(
         appearance=False, follow_camera=False, report_missed=0, birth_score=0.7, birth_overlap=1.0
     ),
@@ -194,7 +201,7 @@ class Tracker:
 
     def __init__(
         self,
-        preset: str = "reidkit",  # a key of PRESETS: `reidkit` or `sort`
+        preset: str = "reidkit",  # a key of PRESETS: `reidkit`, `reidkit-roi` or `sort`
         **overrides: Any,  # fields of TrackerOptions
     ) -> None:
         options = tracker_options(preset, **overrides)
