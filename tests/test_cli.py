@@ -18,6 +18,7 @@ import pytest
 from reidkit.cli import main
 from reidkit.data.synth import World, render_tracklet, write_mars, write_mot
 from reidkit.metrics.ranking import EmbeddingSet
+from reidkit.tracking.video import VideoWriter, open_source
 
 VERBS = ["demo", "prepare-mars", "train", "embed", "evaluate", "track", "eval-mot"]
 
@@ -307,3 +308,23 @@ def test_sets_survive_a_round_trip(tmp_path):
     vectors = np.eye(4, dtype=np.float32)
     EmbeddingSet(vectors, np.arange(4), np.zeros(4, int)).save(tmp_path / "s.npz")
     assert np.array_equal(EmbeddingSet.load(tmp_path / "s.npz").embeddings, vectors)
+
+
+@pytest.mark.real
+def test_track_and_score_real_sequences(real_data, tmp_path):
+    """Folders of images with given detections, and the same through a video file."""
+    for name in ("TUD-Campus", "PETS-S3-MF1"):
+        sequence = real_data / "images" / name
+        detections = sequence / "det" / "det.txt"
+        good("track", sequence, "--detections", detections, "--output", tmp_path / "tracks" / f"{name}.txt")
+    arguments = ["--results", tmp_path / "tracks", "--benchmark", "MOT15", "--json", tmp_path / "s.json"]
+    good("eval-mot", "--gt", real_data / "images", *arguments)
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert scores["COMBINED"]["HOTA"] > 0.45
+    source = open_source(real_data / "images" / "TUD-Campus")
+    with VideoWriter(tmp_path / "campus.webm", fps=source.fps) as video:
+        for _, image in source:
+            video.write(image)
+    detections = real_data / "images" / "TUD-Campus" / "det" / "det.txt"
+    good("track", tmp_path / "campus.webm", "--detections", detections, "--output", tmp_path / "video.txt")
+    assert (tmp_path / "video.txt").read_text() == (tmp_path / "tracks" / "TUD-Campus.txt").read_text()
