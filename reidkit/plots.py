@@ -18,8 +18,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .core import DataError, generator, progress
-from .metrics.ranking import EmbeddingSet, RankingResult, evaluate
+from .core import DataError, progress
+from .metrics.ranking import RankingResult
 from .tracking.video import VideoWriter, open_source
 
 # %% ../nbs/api/90_plots.ipynb #33af37bd

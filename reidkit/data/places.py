@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..core import generator
-from .people import Colour, paint_picture, paint_shadow
+from .people import Colour, paint_shadow
 
 # %% ../../nbs/api/data/00b_places.ipynb #ab0d080d
 Matrix = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]

@@ -6,7 +6,6 @@
 __all__ = ['make_neck', 'make_classifier', 'EmbeddingHead']
 
 # %% ../../nbs/api/embed/01_heads.ipynb #5b943b8b
-import torch
 from torch import Tensor, nn
 
 from ..core import ConfigError

@@ -8,7 +8,7 @@ __all__ = ['VERSION', 'Checkpoint', 'save_checkpoint', 'load_checkpoint', 'nbyte
 # %% ../../nbs/api/train/01_checkpoint.ipynb #e90db8d9
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
