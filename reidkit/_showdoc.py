@@ -19,7 +19,8 @@ class TableRenderer(BasicMarkdownRenderer):
             try:
                 return super().__init__(symbol, *arguments, **options)
             except NameError as error:  # "torch.Tensor" in a module that imports torch only when it is used
-                setattr(builtins, error.name, importlib.import_module(error.name))
+                name = str(error.name)
+                setattr(builtins, name, importlib.import_module(name))
 
     def _repr_markdown_(self) -> str:
         return super()._repr_markdown_() + "\n\n" + str(DocmentTbl(self.sym))
