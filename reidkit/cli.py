@@ -299,6 +299,21 @@ def evaluate(
     print(result)
     _write_json(json_path, report)
 
+# %% ../nbs/api/92_cli.ipynb #bcac5f7c
+def _detect_and_track(frames: Any, tracker: Any, detector: str, device: str) -> "pandas.DataFrame":
+    """Rows of a source with images: detection, ROI features and tracking in one pass."""
+    from reidkit.roi.detector import SYNTH_APPEARANCE, YoloDetector
+    from reidkit.tracking.io import tracks_to_rows
+    from reidkit.tracking.video import track_source
+
+    network = YoloDetector(detector, device=device, **(SYNTH_APPEARANCE if detector == "synth" else {}))
+
+    def look(_: int, image: Any) -> Any:
+        return network.detect_with_features([image])[0][0]
+
+    seen = track_source(frames, look, tracker)
+    return tracks_to_rows((each.frame, each.tracks) for each in progress(seen, "Tracking", frames.num_frames))
+
 # %% ../nbs/api/92_cli.ipynb #7f9cf5c1
 @app.command()
 def track(
@@ -333,27 +348,16 @@ def track(
     """
     if embeddings is not None and detections is None:
         raise ConfigError("--embeddings belong to the rows of a --detections file; give that too.")
-    from reidkit.tracking.io import read_detections, tracks_to_rows, write_mot
+    from reidkit.tracking.io import read_detections, write_mot
     from reidkit.tracking.tracker import Tracker
-    from reidkit.tracking.video import open_source, track_detections, track_source
+    from reidkit.tracking.video import open_source, track_detections
 
     tracker = Tracker(preset or ("reidkit" if detections is not None else "reidkit-roi"))
     frames = open_source(source)
     if detections is not None:
         rows = track_detections(frames, read_detections(detections, embeddings), tracker)
     elif frames.kind == "video" or frames.files:
-        from reidkit.roi.detector import SYNTH_APPEARANCE, YoloDetector
-
-        appearance = SYNTH_APPEARANCE if detector == "synth" else {}
-        network = YoloDetector(detector, device=device, **appearance)
-
-        def look(_: int, image: Any) -> Any:
-            return network.detect_with_features([image])[0][0]
-
-        seen = track_source(frames, look, tracker)
-        rows = tracks_to_rows(
-            (each.frame, each.tracks) for each in progress(seen, "Tracking", frames.num_frames)
-        )
+        rows = _detect_and_track(frames, tracker, detector, device)
     else:
         raise DataError(f"{source} holds no images to detect on; give --detections det.txt.")
     write_mot(output, rows)

@@ -193,11 +193,9 @@ class YoloDetector:
 
     def __init__(
         self,
-        weights: str
-        | Path = "synth",  # "synth" (ships with reidkit), a .pt file, or a .yaml (random weights)
+        weights: str | Path = "synth",  # "synth" (ships with reidkit), a .pt file, a .yaml (random)
         device: str = "auto",  # "auto", "cpu", "cuda", …
-        image_size: int
-        | None = None,  # longer side that the network sees, multiple of 32; None: 640, or synth's own
+        image_size: int | None = None,  # longer side seen, multiple of 32; None: 640, or synth's own
         confidence: float = 0.25,  # least score of a detection, 0..1
         overlap: float = 0.7,  # IoU above which the weaker box of a class is dropped
         classes: Sequence[int] | None = None,  # keep only these classes
@@ -235,9 +233,7 @@ class YoloDetector:
         self,
         images: Sequence[np.ndarray],  # uint8 [H, W, 3] RGB each, sizes may differ
         output_size: tuple[int, int] = (10, 10),  # grid cells (down, across) of every box
-    ) -> list[
-        tuple[Detections, torch.Tensor]
-    ]:  # per image: detections with embeddings, and ROI features [N, C, h, w]
+    ) -> list[tuple[Detections, torch.Tensor]]:  # per image: with embeddings; features [N, C, h, w]
         """Find the objects and read the features of each from the same forward pass."""
         found: list[Any] = [None] * len(images)
         with FeatureTap(self.network, self.layer) as tap:
