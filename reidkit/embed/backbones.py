@@ -61,8 +61,7 @@ def create_backbone(
     except (TypeError, AssertionError, ValueError) as error:
         raise ConfigError(f"backbone {name} rejects {dict(backbone_args or {})}: {error}.") from error
     patch_size = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
-    if isinstance(patch_size, int):  # XCiT: a convolutional stem keeps one number
-        patch_size = (patch_size, patch_size)
+    patch_size = (patch_size,) * 2 if isinstance(patch_size, int) else patch_size  # XCiT has one number
     if patch_size and any(side % step for side, step in zip(image_size, patch_size, strict=True)):
         near = tuple(max(1, side // step) * step for side, step in zip(image_size, patch_size, strict=True))
         raise ConfigError(
