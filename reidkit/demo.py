@@ -24,8 +24,10 @@ from matplotlib.figure import Figure
 
 from . import plots
 from .core import atomic_write, progress
+from .data.mars import write_mars
+from .data.mot_sets import write_mot_videos
 from .data.sequences import decode_image, prepare_mars
-from .data.synth import World, write_mars, write_mot
+from .data.synth import World, render_tracklets, render_videos
 from .data.table import read_table
 from .embed.baselines import colour_histogram
 from .embed.embedder import embed_table, load_embedder
@@ -64,7 +66,8 @@ def render_people(
     """Render a world as a MARS tree, and index it."""
     folder = Path(folder)
     world = World(seed, num_people=size.num_people)
-    write_mars(world, folder / "mars", size.num_train, size.tracklets_per_camera, size.frames)
+    tracklets = render_tracklets(world, size.num_train, size.tracklets_per_camera, size.frames)
+    write_mars(tracklets, folder / "mars")
     return prepare_mars(folder / "mars", folder / "mars-index")
 
 # %% ../nbs/api/91_demo.ipynb #501052f5
@@ -185,14 +188,10 @@ def track_video(
     """Render a video of strangers, detect and track them, with and without appearance."""
     folder = Path(folder)
     world = World(seed + 2000, num_people=24)
-    write_mot(
-        world,
-        folder / "video",
-        cameras=[0],
-        num_frames=size.video_frames,
-        num_visible=size.num_visible,
-        seed=seed,
+    videos = render_videos(
+        world, cameras=[0], num_frames=size.video_frames, num_visible=size.num_visible, seed=seed
     )
+    write_mot_videos(videos, folder / "video")
     [sequence] = (folder / "video").iterdir()
     start = time.perf_counter()
     frames, detector = open_source(sequence), YoloDetector("synth", **SYNTH_APPEARANCE)

@@ -16,7 +16,9 @@ import pandas as pd
 import pytest
 
 from reidkit.cli import main
-from reidkit.data.synth import World, render_tracklet, write_mars, write_mot
+from reidkit.data.mars import write_mars
+from reidkit.data.mot_sets import write_mot_videos
+from reidkit.data.synth import World, render_tracklet, render_tracklets, render_videos
 from reidkit.metrics.ranking import EmbeddingSet
 from reidkit.tracking.video import VideoWriter, open_source
 
@@ -54,8 +56,9 @@ def trees(tmp_path_factory):
     """A small world as MARS and MOTChallenge trees."""
     folder = tmp_path_factory.mktemp("trees")
     world = World(seed=5, num_people=8)
-    write_mars(world, folder / "mars", num_train=5, frames=(20, 45))
-    write_mot(world, folder / "mot", cameras=[0, 1], num_frames=12, num_visible=3)
+    write_mars(render_tracklets(world, num_train=5, frames=(20, 45)), folder / "mars")
+    videos = render_videos(world, cameras=[0, 1], num_frames=12, num_visible=3)
+    write_mot_videos(videos, folder / "mot")
     return folder
 
 

@@ -16,7 +16,8 @@ from scipy.io import savemat
 from torch.utils.data import DataLoader
 
 from reidkit.core import ConfigError, DataError, MismatchError, generator
-from reidkit.data.readers import read_mars_info, read_mot
+from reidkit.data.mars import read_mars_info
+from reidkit.data.mot_sets import read_mot_tracklets
 from reidkit.data.sequences import (
     SAMPLINGS,
     TAILS,
@@ -425,7 +426,7 @@ def test_windows_keep_boxes_and_places(tmp_path: Path) -> None:
 
 
 def test_people_cut_out_of_real_video(real_data: Path) -> None:
-    table = read_mot(real_data / "images" / "TUD-Campus")
+    table = read_mot_tracklets(real_data / "images" / "TUD-Campus")
     data = SequenceDataset(table, 4, "evenly", image_size=(64, 32))
     batch = collate_clips([data[place] for place in range(len(data))])
     assert batch["frames"].shape == (8, 4, 3, 64, 32)

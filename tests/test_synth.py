@@ -12,9 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reidkit.core import ConfigError, generator
+from reidkit.data.mars import write_mars
+from reidkit.data.mot_sets import write_mot_videos
 from reidkit.data.people import JOINTS, body_bounds, body_parts, make_people, paint_body, pose
 from reidkit.data.places import make_cameras, make_stage
-from reidkit.data.synth import World, make_walk, render_frames, render_tracklet, write_mars, write_mot
+from reidkit.data.synth import (
+    World,
+    make_walk,
+    render_frames,
+    render_tracklet,
+    render_tracklets,
+    render_videos,
+)
 
 SIZE = (180, 320)
 PEOPLE = make_people(60)
@@ -143,8 +152,8 @@ def mars(tmp_path_factory):
     options = dict(
         num_train=4, tracklets_per_camera=2, frames=(2, 5), num_distractors=5, num_junk=3, size=(64, 32)
     )
-    first = write_mars(small, tmp_path_factory.mktemp("mars") / "tree", **options)
-    second = write_mars(small, tmp_path_factory.mktemp("mars") / "tree", **options)
+    first = write_mars(render_tracklets(small, **options), tmp_path_factory.mktemp("mars") / "tree")
+    second = write_mars(render_tracklets(small, **options), tmp_path_factory.mktemp("mars") / "tree")
     return first, second
 
 
@@ -188,16 +197,16 @@ def test_mars_is_the_same_whichever_thread_is_first(mars):
 
 def test_a_failed_write_leaves_the_old_tree(mars, monkeypatch):
     before = sorted(mars[1].rglob("*"))
-    monkeypatch.setattr(
-        "reidkit.data.synth.scipy.io.savemat", lambda *_: (_ for _ in ()).throw(OSError("disk full"))
-    )
+    monkeypatch.setattr("reidkit.data.mars.savemat", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    few = World(num_people=2, num_cameras=1)
     with pytest.raises(OSError, match="disk full"):
-        write_mars(World(num_people=2, num_cameras=1), mars[1], frames=(1, 2), num_distractors=0, num_junk=0)
+        write_mars(render_tracklets(few, frames=(1, 2), num_distractors=0, num_junk=0), mars[1])
     assert sorted(mars[1].rglob("*")) == before
 
 
 def test_mot_layout(world, tmp_path):
-    root = write_mot(world, tmp_path / "mot", cameras=[0, 2], num_frames=6, num_visible=4, seed=5, size=SIZE)
+    videos = render_videos(world, cameras=[0, 2], num_frames=6, num_visible=4, seed=5, size=SIZE)
+    root = write_mot_videos(videos, tmp_path / "mot")
     assert sorted(path.name for path in root.iterdir()) == ["synth-C1", "synth-C3"]
     for camera_id, name in ((0, "synth-C1"), (2, "synth-C3")):
         settings_ = configparser.ConfigParser()

@@ -25,7 +25,7 @@ from torchvision.io import ImageReadMode, read_file
 from torchvision.io import decode_image as decode_bytes
 
 from ..core import ConfigError, DataError, MismatchError, atomic_path, atomic_write, generator, progress
-from .readers import read_mars
+from .mars import read_mars
 from .table import frame_paths, validate, write_table
 from .transforms import eval_transform, resize
 

@@ -20,7 +20,8 @@ import yaml
 from torch.optim import swa_utils
 
 from ..core import DataError, atomic_write, generator, progress
-from ..data.synth import Frame, World, render_frames
+from ..data.layouts import Frame
+from ..data.synth import World, render_frames
 from .boxes import Detections, Letterbox, clip, iou
 from .detector import YoloDetector, build_network
 
