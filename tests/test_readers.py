@@ -110,7 +110,7 @@ def test_query_rows_beyond_255(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"test": [*TEST, ("0003", 1, 2)]}, "person 3 is in the training and in the test tracks"),
+        ({"test": [*TEST, ("0003", 1, 2)]}, "person 3 is in the training and in the test rows"),
         ({"train": [*TRAIN, ("00-1", 1, 2)]}, r"tracks_train_info.mat, row 4: junk has no place"),
         ({"queries": (9,)}, r"query_IDX.mat names rows outside 1 … 5"),
         ({"queries": (0,)}, r"query_IDX.mat names rows outside 1 … 5"),

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.io import loadmat, savemat
 
 from ..core import DataError, atomic_path
-from .layouts import Tracklet, report_counts, write_image
+from .layouts import Tracklet, check_disjoint, report_counts, write_image
 from .table import validate
 
 # %% ../../nbs/api/data/02_mars.ipynb #67f89407
@@ -161,12 +161,9 @@ def read_mars_info(
             "first": rows[:, 0] - 1,
         }
         tables.append(pd.DataFrame(columns))
-    both = np.intersect1d(tables[0]["person_id"], tables[1]["person_id"])
-    if len(both):
-        raise DataError(
-            f"{info}: person {both[0]} is in the training and in the test tracks; they must be disjoint."
-        )
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    check_disjoint(table, info)
+    return table
 
 # %% ../../nbs/api/data/02_mars.ipynb #83de3247
 def mars_counts(
