@@ -33,7 +33,7 @@ def _own_cameras(paths: Sequence[str], first: int = 0) -> np.ndarray:
     """int64 [N] from `first`: equal paths share a number, others differ."""
     return pd.factorize(np.asarray(paths, dtype=object))[0].astype(np.int64) + first
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #eb073bd2
+# %% ../../nbs/api/data/02b_object_sets.ipynb #e46b8a76
 def _lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers from 1."""
     if not path.is_file():
@@ -63,7 +63,7 @@ def _image_rows(
     role: str,
     people: Sequence[int] | np.ndarray,
     cameras: Sequence[int] | np.ndarray,
-    **extra: Sequence,
+    **extra: Sequence | np.ndarray,
 ) -> pd.DataFrame:
     """One row per image; `sequence_id` and the types come with `_finish`."""
     halves = [os.path.split(path) for path in paths]
