@@ -190,7 +190,7 @@ def write_veri(
             (fresh / f"{name}_index.txt").write_text(text)
     return Path(root)
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #1ed1174d
+# %% ../../nbs/api/data/02b_object_sets.ipynb #7b54ce11
 VERI_COUNTS = {  # of the official lists; gallery with the queries, which are among the test images
     "train sequences": 37778,
     "train identities": 576,
@@ -207,7 +207,7 @@ def _veri_part(root: Path, role: str) -> pd.DataFrame | None:
     if listing.is_file():
         lines = [(f"{listing}, line {number}", line.strip()) for number, line in _lines(listing)]
     elif folder.is_dir():
-        lines = [(str(folder), name) for name in list_images(folder)]
+        lines = [(str(folder), name) for name in list_images(folder) if not name.startswith(".")]
     else:
         return None
     _refuse_repeats([name for _, name in lines], [where for where, _ in lines])
