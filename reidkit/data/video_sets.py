@@ -314,7 +314,7 @@ def _write_views(
         for split in ("train", "test")
     }
 
-# %% ../../nbs/api/data/02c_video_sets.ipynb #e468ec1a
+# %% ../../nbs/api/data/02c_video_sets.ipynb #9383e37c
 _ILIDS_FOLDER, _ILIDS_FRAME = "person{person:03d}", "cam{camera}_person{person:03d}_{frame:05d}.png"
 _ILIDS_SPLITS = "train-test people splits/train_test_splits_ilidsvid.mat"
 
@@ -333,7 +333,8 @@ def write_ilids_video(
         people = sorted(halves["train"] + halves["test"])
         if not people or len(halves["test"]) != len(people) // 2:
             raise DataError(
-                f"iLIDS-VID's split file tests one half of the people: {len(halves['test'])} of {len(people)} are none."
+                f"iLIDS-VID's split file tests half of the people, and here {len(halves['test'])} of {len(people)} are "
+                "for testing: add or leave out some."
             )
         places = [people.index(person) + 1 for person in halves["test"] + halves["train"]]
         (fresh / _ILIDS_SPLITS).parent.mkdir(parents=True)
