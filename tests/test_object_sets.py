@@ -185,6 +185,7 @@ ALL_WRITERS = [
             "no place for a distractor tracklet of person 0",
         ),
         (replace(TRACKLETS[3], split="val"), "in the split val"),
+        (replace(TRACKLETS[3], role="train"), "a train tracklet of person 3 in the split test"),
     ],
 )
 def test_writers_refuse_what_a_layout_cannot_hold(
@@ -289,6 +290,11 @@ def test_vehicleid_parts(tmp_path: Path) -> None:
     (tmp_path / "kept.txt").rename(lists / "test_list_2.txt")
     (lists / "train_list.txt").unlink()
     assert set(read_vehicleid(root, 2)["role"]) == {"query", "gallery"}
+
+
+def test_a_tree_of_training_vehicles_alone(tmp_path: Path) -> None:
+    root = write_vehicleid(TRACKLETS[:3], tmp_path / "vehicleid")
+    assert read_vehicleid(root, test_size=0)["role"].unique().tolist() == ["train"]
 
 
 def test_vehicle_zero_is_no_distractor(tmp_path: Path) -> None:
@@ -423,7 +429,7 @@ PATHS = st.builds(
 def test_tab_lists_hold_any_path_and_label(path: str, label: str, shot: int | None) -> None:
     line = "\t".join([path, label] + ([] if shot is None else [str(shot)]))
     parsed = parse_label_line(line)
-    assert (parsed.path, parsed.shot) == (path, shot)
+    assert (parsed.path, parsed.shot) == (path.removeprefix("./"), shot)
     assert parsed.label == parse_label_line(f"{path}\t{parsed.label}").label  # one spelling stays
 
 
@@ -432,11 +438,15 @@ def test_tab_lists_hold_any_path_and_label(path: str, label: str, shot: int | No
 )
 def test_other_delimiters_hold_any_path(path: str, label: int, shot: int | None, delimiter: str) -> None:
     line = delimiter.join([path, str(label)] + ([] if shot is None else [str(shot)]))
-    assert parse_label_line(line, delimiter) == (path, str(label), shot)
+    assert parse_label_line(line, delimiter) == (path.removeprefix("./"), str(label), shot)
 
 
 @settings(max_examples=40)
-@given(rows=st.lists(st.tuples(PATHS, WORDS), min_size=1, max_size=8, unique_by=lambda row: row[0]))
+@given(
+    rows=st.lists(
+        st.tuples(PATHS, WORDS), min_size=1, max_size=8, unique_by=lambda row: row[0].removeprefix("./")
+    )
+)
 def test_a_list_with_windows_ends_and_a_mark_reads_alike(
     rows: list, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -628,6 +638,7 @@ def test_names_that_sort_alike_keep_one_order(tmp_path: Path) -> None:
         (["a/1.jpg", "stray.jpg"], r"stray.jpg lies outside the identities' folders"),
         (["train/a/1.jpg", "train/stray.jpg"], r"train/stray.jpg lies outside"),
         (["train/a/1.jpg", "b/1.jpg"], "holds train beside b"),
+        (["query/a/1.jpg", "Test/a/1.jpg"], "holds Test beside query or gallery"),
         (["a/1.jpg", "a/2.heic"], r"a/2.heic is no image"),
         (["a/walk/1.jpg", "a/walk/notes.txt"], r"a/walk/notes.txt is no image"),
         (["a/cam1/walk/far/1.jpg"], r"a/cam1/walk/far lies too deep"),

@@ -123,6 +123,7 @@ def test_an_interrupted_writer_leaves_what_was_there(layout: str, tmp_path: Path
         ({"person_id": -1, "role": "junk"}, "no place for a junk tracklet of person -1"),
         ({"person_id": 0, "role": "distractor"}, "no place for a distractor tracklet of person 0"),
         ({"split": "val"}, "in the split val"),
+        ({"role": "train", "split": "test"}, "a train tracklet of person"),
         ({"images": []}, "with 0 frames"),
         ({"person_id": 12345}, "no DukeMTMC-VideoReID file name|does not fit"),
         ({"camera_id": 9}, "no DukeMTMC-VideoReID file name|does not fit"),
@@ -217,6 +218,10 @@ def test_gaps_old_names_and_hidden_files(tmp_path: Path) -> None:
         ),
         (["train/0001/0001/0002_C1_F0001_X1.jpg"], "lies under person 0001 and holds 0002"),
         (["train/0001/0001/frame.jpg"], r"train/0001/0001: 'frame.jpg' is no"),
+        (
+            ["train/0001/0001/0001_C1_F0001_X1.jpg", "train/0001/0001/0001C1F0001X1.jpg"],
+            "holds the frame of .* twice",
+        ),
         (["train/0001/0001/notes.txt"], "holds no image like"),
         (["train/anna/0001/0001_C1_F0001_X1.jpg"], "anna is no person's folder"),
         (

@@ -9,7 +9,7 @@ __all__ = ['logger', 'VERI_COUNTS', 'VEHICLEID_FIRST', 'VEHICLEID_COUNTS', 'SOP_
            'read_inshop', 'LabelLine', 'parse_label_line', 'number_labels', 'write_label_lists', 'read_label_lists',
            'write_identity_folders', 'read_identity_folders']
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #d73dfa8f
+# %% ../../nbs/api/data/02b_object_sets.ipynb #f126cb68
 import logging
 import os
 import re
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..core import ConfigError, DataError, atomic_path, generator
+from ..core import ConfigError, DataError, atomic_path, generator, progress
 from .layouts import Tracklet, check_disjoint, list_images, report_counts, write_image
 from .table import IMAGE_SUFFIXES, natural_key, validate
 
@@ -85,12 +85,12 @@ def _finish(parts: Sequence[pd.DataFrame], where: Path) -> pd.DataFrame:
     table.insert(4, "sequence_id", table.groupby("split").cumcount() + 1)
     return validate(table, str(where))
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #4212fa78
+# %% ../../nbs/api/data/02b_object_sets.ipynb #84dfbc7b
 def _storable(tracklets: Iterable[Tracklet], layout: str) -> Iterator[tuple[Tracklet, int, np.ndarray]]:
     """Every image with its tracklet and its number from 1, or a `DataError` that names what does not fit."""
     for tracklet in tracklets:
-        fits = tracklet.role in ("train", "query", "gallery") and tracklet.split in ("train", "test")
-        if not fits or tracklet.person_id < 1:
+        splits = {"train": "train", "query": "test", "gallery": "test"}
+        if splits.get(tracklet.role) != tracklet.split or tracklet.person_id < 1:
             raise DataError(
                 f"{layout} has no place for a {tracklet.role} tracklet of person {tracklet.person_id} in the split "
                 f"{tracklet.split}: leave it out."
@@ -488,7 +488,7 @@ def read_inshop(
     report_counts(table, INSHOP_COUNTS, "In-Shop", root)
     return table
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #e5e38eb3
+# %% ../../nbs/api/data/02b_object_sets.ipynb #e42f5dd5
 class LabelLine(NamedTuple):
     """One line of a label list."""
 
@@ -520,7 +520,8 @@ def parse_label_line(
             f"{line!r} is no path, label and optional whole number with {delimiter!r} between them: name the "
             "delimiter that this list uses, best a tab."
         )
-    return LabelLine(path.replace("\\", "/"), label, None if shot is None else int(shot))
+    path = path.replace("\\", "/").removeprefix("./")
+    return LabelLine(path, label, None if shot is None else int(shot))
 
 # %% ../../nbs/api/data/02b_object_sets.ipynb #8b823db5
 LABEL_FIRST = 1  # person_id of the label 0
@@ -638,7 +639,7 @@ def read_label_lists(
     table["split"] = np.where(table["role"] == "train", "train", "test")
     return _finish([table], root)
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #558c3870
+# %% ../../nbs/api/data/02b_object_sets.ipynb #19952be7
 FOLDER_ROLES = {  # folder → split and roles
     "train": ("train", ("train",)),
     "query": ("test", ("query",)),
@@ -667,15 +668,10 @@ def write_identity_folders(
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
     """Names of subfolders and of files, hidden ones left out, in natural order."""
     with os.scandir(folder) as entries:
-        kept = [
-            (e.name, e.is_dir())
-            for e in entries
-            if not e.name.startswith(".") and e.name.lower() not in _NO_FILES
-        ]
+        kept = [(entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
     kept.sort(key=lambda entry: (natural_key(entry[0]), entry[0]))
-    return [name for name, is_folder in kept if is_folder], [
-        name for name, is_folder in kept if not is_folder
-    ]
+    folders = [name for name, is_folder in kept if is_folder]
+    return folders, [name for name, is_folder in kept if not is_folder and name.lower() not in _NO_FILES]
 
 
 def _only_images(folder: Path, files: Sequence[str]) -> list[str]:
@@ -686,7 +682,7 @@ def _only_images(folder: Path, files: Sequence[str]) -> list[str]:
         )
     return list(files)
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #53093868
+# %% ../../nbs/api/data/02b_object_sets.ipynb #2a4f0818
 def _sequence(folder: Path) -> list[str]:
     """The frames of a sequence folder."""
     folders, files = _entries(folder)
@@ -720,16 +716,17 @@ def _identity_folders(root: Path, split: str) -> list[tuple[str, Path]]:
     if not root.is_dir():
         raise DataError(f"{root} is no folder: it should hold one folder of images per identity.")
     names, _ = _entries(root)
-    splits = sorted(
-        (name for name in names if name.lower() in FOLDER_ROLES),
-        key=lambda n: list(FOLDER_ROLES).index(n.lower()),
-    )
-    if splits and len(splits) < len(names):
-        other = next(name for name in names if name not in splits)
+    splits = {key: name for key in FOLDER_ROLES for name in names if name.lower() == key}
+    other = next((name for name in names if name not in splits.values()), None)
+    if splits and other:
         raise DataError(
-            f"{root} holds {splits[0]} beside {other}: either all of its folders are splits, or none."
+            f"{root} holds {min(splits)} beside {other}: either all of its folders are splits, or none."
         )
-    parents = [(name.lower(), root / name) for name in splits] or [(split, root)]
+    if "test" in splits and {"query", "gallery"} & set(splits):
+        raise DataError(
+            f"{root} holds {splits['test']} beside query or gallery: call what is searched gallery."
+        )
+    parents = [(key, root / name) for key, name in splits.items()] or [(split, root)]
     found = []
     for key, parent in parents:
         folders, files = _entries(parent)
@@ -739,7 +736,7 @@ def _identity_folders(root: Path, split: str) -> list[tuple[str, Path]]:
         found += [(key, parent / name) for name in folders]
     return found
 
-# %% ../../nbs/api/data/02b_object_sets.ipynb #5f5f29d0
+# %% ../../nbs/api/data/02b_object_sets.ipynb #7bb22cb7
 def read_identity_folders(
     root: str | Path,  # holds one folder per identity, or split folders that do
     split: str = "train",  # what a tree without split folders is: a key of `FOLDER_ROLES`
@@ -749,7 +746,7 @@ def read_identity_folders(
     if split not in FOLDER_ROLES:
         raise ConfigError(f"split={split!r} is none of {', '.join(FOLDER_ROLES)}.")
     rows: list[tuple] = []
-    for key, folder in _identity_folders(root, split):
+    for key, folder in progress(_identity_folders(root, split), "Reading identities"):
         part, roles = FOLDER_ROLES[key]
         rows += [(part, role, _plain(folder.name), *row) for row in _identity_rows(folder) for role in roles]
     if not rows:

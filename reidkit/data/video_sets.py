@@ -85,10 +85,11 @@ def parse_duke_name(
         )
     return DukeName(*map(int, match.groups()))
 
-# %% ../../nbs/api/data/02c_video_sets.ipynb #eeaf437e
+# %% ../../nbs/api/data/02c_video_sets.ipynb #4dcc8097
 def _check_role(tracklet: Tracklet, layout: str) -> None:
-    fits = tracklet.role in ("train", "query", "gallery") and tracklet.split in ("train", "test")
-    if not fits or tracklet.person_id < 1 or not len(tracklet.images):
+    splits = {"train": "train", "query": "test", "gallery": "test"}
+    fits = splits.get(tracklet.role) == tracklet.split and tracklet.person_id >= 1
+    if not fits or not len(tracklet.images):
         raise DataError(
             f"{layout} has no place for a {tracklet.role} tracklet of person {tracklet.person_id} in the split "
             f"{tracklet.split} with {len(tracklet.images)} frames: leave it out."
@@ -116,7 +117,7 @@ def write_duke_video(
         fresh.mkdir(exist_ok=True)
     return Path(root)
 
-# %% ../../nbs/api/data/02c_video_sets.ipynb #e6246450
+# %% ../../nbs/api/data/02c_video_sets.ipynb #fbcdc696
 DUKE_VIDEO_COUNTS = {
     "train sequences": 2196,
     "train frames": 369656,
@@ -143,8 +144,11 @@ def _duke_tracklet(folder: Path) -> tuple[int, int, list[str]]:
         raise DataError(f"{folder} mixes the tracklets of {names[0]} and {strange}: move one of them.")
     if found[0].person_id != int(folder.parent.name):
         raise DataError(f"{folder} lies under person {folder.parent.name} and holds {names[0]}: move it.")
-    order = sorted(range(len(names)), key=lambda place: found[place].frame)
-    return found[0].person_id, found[0].camera - 1, [names[place] for place in order]
+    by_frame = {own.frame: name for name, own in zip(names, found, strict=True)}
+    if len(by_frame) < len(names):
+        twice = next(name for name, own in zip(names, found, strict=True) if by_frame[own.frame] != name)
+        raise DataError(f"{folder} holds the frame of {twice} twice: take one of them out.")
+    return found[0].person_id, found[0].camera - 1, [by_frame[frame] for frame in sorted(by_frame)]
 
 
 def read_duke_video(
@@ -240,19 +244,19 @@ def read_split(
         raise DataError(f"{path}, split {split} names {min(absent)}, who is not there in both cameras.")
     return list(train), list(test)
 
-# %% ../../nbs/api/data/02c_video_sets.ipynb #ff959bd3
+# %% ../../nbs/api/data/02c_video_sets.ipynb #ab22bb4d
 def _two_views(
     views: tuple[Path, Path],
     halves: tuple[Sequence[str], Sequence[str]],
     frames: dict[tuple[int, str], list[str]],
 ) -> list[tuple]:
-    """Rows of the people of both halves; a person's number is what the folder's name ends with."""
+    """Rows of the people of both halves; folders are called like `person001` or `person_0001`."""
     rows = []
     for split, people in zip(("train", "test"), halves, strict=True):
         for name in people:
             for camera, role in enumerate(("query", "gallery")):
                 own = "train" if split == "train" else role
-                number = int(re.search(r"\d+$", name)[0])  # type: ignore[index]
+                number = int(name.removeprefix("person").removeprefix("_"))
                 rows.append((split, own, number, camera, views[camera] / name, frames[camera, name]))
     return rows
 
