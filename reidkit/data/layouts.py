@@ -66,7 +66,7 @@ def list_images(
     if not folder.is_dir():
         return []
     names = [entry.name for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(names, key=natural_key)
+    return sorted((name for name in names if not name.startswith(".")), key=natural_key)
 
 # %% ../../nbs/api/data/00c_layouts.ipynb #3c4ad930
 def count_table(
