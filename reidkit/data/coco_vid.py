@@ -125,7 +125,7 @@ def write_coco_vid(
         _write_content(fresh / "annotations.json", [{"id": 1, "name": category}], content)
     return Path(root)
 
-# %% ../../nbs/api/data/02f_coco_vid.ipynb #63987592
+# %% ../../nbs/api/data/02f_coco_vid.ipynb #4f19f9b4
 def _refuse_entry(entries: list[Entry], name: str, bad: Any, remedy: str, where: Path) -> None:
     """Raise for the first entry where `bad` is true."""
     places = np.flatnonzero(np.asarray(bad, dtype=bool))
@@ -149,7 +149,8 @@ def _column(entries: list[Entry], name: str, key: str, where: Path) -> list:
 def _whole(entries: list[Entry], name: str, key: str, where: Path, smallest: int = 0) -> np.ndarray:
     """A field that holds whole numbers."""
     values = _column(entries, name, key, where)
-    bad = [not isinstance(value, int) or isinstance(value, bool) or value < smallest for value in values]
+    whole = [type(value) is int or (type(value) is float and value.is_integer()) for value in values]
+    bad = [not (good and value >= smallest) for good, value in zip(whole, values, strict=True)]
     if any(bad):
         wrong = values[bad.index(True)]
         _refuse_entry(entries, name, bad, f"has {key} {wrong!r}, not a whole number ≥ {smallest}", where)

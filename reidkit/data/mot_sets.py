@@ -290,7 +290,10 @@ def find_mot_sequences(
 ) -> list[Path]:  # folders with a ground truth, in natural order within each root; absolute
     """The sequences to read, none of them twice."""
     found: list[Path] = []
-    for root in [Path(root).absolute() for root in ([roots] if isinstance(roots, str | Path) else roots)]:
+    given = [roots] if isinstance(roots, str | Path) else list(roots)
+    if not given:
+        raise DataError("No folder was given: give a MOTChallenge sequence, or the folder of several.")
+    for root in [Path(root).absolute() for root in given]:
         inside = {path for depth in (pattern, f"train/{pattern}") for path in root.glob(depth)}
         inside = {root} if _is_sequence(root) else {path for path in inside if _is_sequence(path)}
         with_truth = sorted(filter(_has_truth, inside), key=lambda path: natural_key(path.name))
@@ -418,7 +421,7 @@ MOT_COUNTS = {  # of the training sequences: frames, tracks, boxes
     },
 }
 
-# %% ../../nbs/api/data/02d_mot_sets.ipynb #ec466330
+# %% ../../nbs/api/data/02d_mot_sets.ipynb #a1fe127f
 def compare_mot_counts(
     table: pd.DataFrame,  # from `read_mot_tracklets`
 ) -> pd.DataFrame:  # a row per sequence of the benchmarks that occur: tracks and boxes, published and found
@@ -452,7 +455,7 @@ def report_mot_counts(
             f"{row.Index} has {row[3]} of {row[2]} tracks and {row[5]} of {row[4]} boxes"
             for row in rows[other & (rows["tracks found"] > 0)].itertuples()
         ]
-        if absent and not only_present:
+        if absent and len(absent) < len(rows) - 1 and not only_present:
             parts.append(f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there")
         if parts:
             logger.warning("%s is not the whole of %s: %s.", where, benchmark, "; ".join(parts))
@@ -493,7 +496,8 @@ def read_mot_tracklets(
         if expand != 1:
             truth = _use_expanded(truth, expand, sequence)
         rows += [row | {"camera_id": number} for row in _tracklets(truth, sequence)]
-    where = str(roots) if isinstance(roots, str | Path) else ", ".join(map(str, roots))
+    given = [roots] if isinstance(roots, str | Path) else list(roots)
+    where = str(given[0]) if len(given) == 1 else f"{given[0]} and {len(given) - 1} more"
     if not rows:
         raise DataError(
             f"{where}: no ground-truth row is of the classes {list(classes)} with a flag other than 0 "
@@ -503,7 +507,7 @@ def read_mot_tracklets(
     people = _person_ids(rows, shared_ids)
     table = validate(pd.DataFrame(rows).assign(split=split, role=role, person_id=people), where)
     if (tuple(classes), min_visibility, min_size, with_ignored) == ((1,), 0, 0, False):
-        report_mot_counts(table, where, pattern != "*" or len(sequences) == 1)
+        report_mot_counts(table, where, only_present=pattern != "*")
     return table
 
 # %% ../../nbs/api/data/02d_mot_sets.ipynb #f73c741b
