@@ -210,7 +210,7 @@ def _read_images(content: dict[str, list[Entry]], where: Path) -> tuple[list[str
     _refuse_entry(images, "images", repeated, "has the video_id and frame_id of an image above", where)
     return names, table
 
-# %% ../../nbs/api/data/02f_coco_vid.ipynb #a75b1a8c
+# %% ../../nbs/api/data/02f_coco_vid.ipynb #0fc0bf74
 def _boxes(annotations: list[Entry], where: Path) -> np.ndarray:
     """float64 [N, 4] x1 y1 x2 y2."""
     values = _column(annotations, "annotations", "bbox", where)
@@ -219,6 +219,7 @@ def _boxes(annotations: list[Entry], where: Path) -> np.ndarray:
     if boxes.dtype.kind not in "iuf":  # a text or a null among the numbers
         shaped = [all(type(side) in (int, float) for side in box) for box in values]
     _refuse_entry(annotations, "annotations", np.logical_not(shaped), "has no bbox [x, y, w, h]", where)
+    boxes = boxes.astype(np.float64)
     bad = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1))
     wrong = values[int(bad.argmax())] if bad.any() else None
     _refuse_entry(annotations, "annotations", bad, f"has the bbox {wrong}; w and h must be positive", where)

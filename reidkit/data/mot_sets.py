@@ -283,7 +283,7 @@ def _refuse_repeated(sequences: Sequence[Path]) -> None:
             f"{other} and {folder} are the same video, or have the same name: read one, or rename one."
         )
 
-
+# %% ../../nbs/api/data/02d_mot_sets.ipynb #4aa2cc31
 def find_mot_sequences(
     roots: str | Path | Sequence[str | Path],  # sequences, or folders of sequences (or of `train/` with them)
     pattern: str = "*",  # which sequence folders to take
