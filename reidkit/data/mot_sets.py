@@ -387,37 +387,33 @@ def _tracklets(truth: pd.DataFrame, sequence: MotSequence) -> list[dict]:
     ]
 
 # %% ../../nbs/api/data/02d_mot_sets.ipynb #e5c31a7d
-MOT_COUNTS = {  # of the training sequences: frames, tracks, boxes
+MOT_COUNTS = {  # of training sequences: tracks, boxes
     "MOT15": {
-        "TUD-Stadtmitte": (179, 10, 1156),
-        "TUD-Campus": (71, 8, 359),
-        "PETS09-S2L1": (795, 19, 4476),
-        "ETH-Bahnhof": (1000, 171, 5415),
-        "ETH-Sunnyday": (354, 30, 1858),
-        "ETH-Pedcross2": (837, 133, 6263),
-        "ADL-Rundle-6": (525, 24, 5009),
-        "ADL-Rundle-8": (654, 28, 6783),
-        "KITTI-13": (340, 42, 762),
-        "KITTI-17": (145, 9, 683),
-        "Venice-2": (600, 26, 7141),
+        "TUD-Stadtmitte": (10, 1156),
+        "TUD-Campus": (8, 359),
+        "PETS09-S2L1": (19, 4476),
+        "ETH-Pedcross2": (133, 6263),
+        "ADL-Rundle-6": (24, 5009),
+        "KITTI-13": (42, 762),
+        "Venice-2": (26, 7141),
     },
     "MOT16": {
-        "MOT16-02": (600, 54, 17833),
-        "MOT16-04": (1050, 83, 47557),
-        "MOT16-05": (837, 125, 6818),
-        "MOT16-09": (525, 25, 5257),
-        "MOT16-10": (654, 54, 12318),
-        "MOT16-11": (900, 69, 9174),
-        "MOT16-13": (750, 107, 11450),
+        "MOT16-02": (54, 17833),
+        "MOT16-04": (83, 47557),
+        "MOT16-05": (125, 6818),
+        "MOT16-09": (25, 5257),
+        "MOT16-10": (54, 12318),
+        "MOT16-11": (69, 9174),
+        "MOT16-13": (107, 11450),
     },
     "MOT17": {
-        "MOT17-02": (600, 62, 18581),
-        "MOT17-04": (1050, 83, 47557),
-        "MOT17-05": (837, 133, 6917),
-        "MOT17-09": (525, 26, 5325),
-        "MOT17-10": (654, 57, 12839),
-        "MOT17-11": (900, 75, 9436),
-        "MOT17-13": (750, 110, 11642),
+        "MOT17-02": (62, 18581),
+        "MOT17-04": (83, 47557),
+        "MOT17-05": (133, 6917),
+        "MOT17-09": (26, 5325),
+        "MOT17-10": (57, 12839),
+        "MOT17-11": (75, 9436),
+        "MOT17-13": (110, 11642),
     },
 }
 
@@ -433,7 +429,7 @@ def compare_mot_counts(
         (benchmark, name, tracks, len(found.get(name, [])), boxes, sum(found.get(name, [])))
         for benchmark, published in MOT_COUNTS.items()
         if not found.keys().isdisjoint(published)
-        for name, (_, tracks, boxes) in published.items()
+        for name, (tracks, boxes) in published.items()
     ]
     columns = ["benchmark", "video", "tracks published", "tracks found", "boxes published", "boxes found"]
     return pd.DataFrame(rows, columns=columns).set_index("video")
