@@ -8,12 +8,13 @@ __all__ = ['SPLITS', 'ROLES', 'COLUMNS', 'OPTIONAL_COLUMNS', 'IMAGE_SUFFIXES', '
            'concatenate', 'separate']
 
 # %% ../../nbs/api/data/00_table.ipynb #1993d556
+import csv
 import gc
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype, is_numeric_dtype
 
 from ..core import DataError, atomic_path
 
@@ -144,9 +146,13 @@ def _as_text(value: Any) -> Any:
     return value or None
 
 
+def _not_unicode(error: UnicodeEncodeError, where: str) -> str:
+    return f"{where}: {error.object[:80]!r} is no valid Unicode: rename that file or folder."
+
+
 def _check_text(table: pd.DataFrame, column: Column, where: str) -> None:
     values = table[column.name]
-    is_text = pd.api.types.infer_dtype(values, skipna=False) == "string"
+    is_text = infer_dtype(values, skipna=False) == "string"
     if not is_text or values.isna().any() or (values == "").any():
         texts = values.tolist()
         if column.empty:
@@ -156,8 +162,11 @@ def _check_text(table: pd.DataFrame, column: Column, where: str) -> None:
         else:
             bad = [not (isinstance(text, str) and text) for text in texts]
             _refuse(table, column.name, bad, "must be the path of a folder", where)
-        values = pd.Series(texts, index=values.index, dtype=_TEXT)
-    table[column.name] = values.astype(_TEXT)
+        values = pd.Series(texts, index=values.index, dtype=object)
+    try:
+        table[column.name] = values.astype(_TEXT)
+    except UnicodeEncodeError as error:
+        raise DataError(_not_unicode(error, where)) from error
 
 # %% ../../nbs/api/data/00_table.ipynb #ca72b656
 def _as_list(value: Any) -> list | None:
@@ -297,6 +306,17 @@ def _kind(path: Path) -> str:
     return path.suffix.lower()
 
 # %% ../../nbs/api/data/00_table.ipynb #35e64c7d
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Lists as JSON; all text in quotation marks when some holds a carriage return, which csv forgets."""
+    as_json: dict[str, Callable[[list], str]] = {"frames": json.dumps, "boxes": str}
+    for column, text_of in as_json.items():  # str of plain numbers is JSON, and faster
+        if column in table:
+            table[column] = ["" if value is None else text_of(value) for value in table[column].tolist()]
+    texts = [table[column].astype(str) for column in table if not is_numeric_dtype(table[column])]
+    returns = any(text.str.contains("\r", regex=False).any() for text in texts)
+    table.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
+
+
 def write_table(
     table: pd.DataFrame,  # a sequence table
     path: str | Path,  # ends with `.csv` or `.parquet`
@@ -306,19 +326,11 @@ def write_table(
     kind = _kind(path)
     table = validate(table, str(path))
     table["frames_dir"] = _stored_folders(table["frames_dir"].tolist(), str(path.absolute().parent))
-    for column, as_json in (
-        ("frames", json.dumps),
-        ("boxes", str),
-    ):  # of plain numbers str is JSON, and faster
-        if kind == ".csv" and column in table:
-            table[column] = ["" if value is None else as_json(value) for value in table[column]]
     try:
         with atomic_path(path) as fresh:
-            table.to_parquet(fresh, index=False) if kind == ".parquet" else table.to_csv(fresh, index=False)
+            table.to_parquet(fresh, index=False) if kind == ".parquet" else _write_csv(table, fresh)
     except UnicodeEncodeError as error:
-        raise DataError(
-            f"{path}: {error.object[:80]!r} is no valid Unicode: rename that file or folder."
-        ) from error
+        raise DataError(_not_unicode(error, str(path))) from error
     return path
 
 # %% ../../nbs/api/data/00_table.ipynb #69c14231
@@ -531,6 +543,8 @@ def concatenate(
         raise DataError("There is no table to concatenate: give at least one, as {'name': table}.")
     parts = []
     for place, (name, table) in enumerate(tables.items()):
+        if not (isinstance(name, str) and name):
+            raise DataError(f"{name!r} is no name for a dataset: use a text that is not empty.")
         part = validate(table, name)
         if "dataset" in part:
             raise DataError(f"{name} has a column dataset already: take it apart with `separate` first.")
