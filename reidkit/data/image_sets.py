@@ -410,7 +410,9 @@ class Msmt17Name(NamedTuple):
     time_of_day: str  # morning, noon or afternoon
 
 
-_MSMT17_NAME = re.compile(r"(\d{4})_(\d{3})_(\d\d)_(\d{4})(morning|noon|afternoon)_\d+_\d+(?:_ex)?\.jpg")
+_MSMT17_NAME = re.compile(
+    r"(\d{4})_(\d{3})_(?!00)(\d\d)_(\d{4})(morning|noon|afternoon)_\d+_\d+(?:_ex)?\.jpg"
+)
 
 
 def parse_msmt17_name(

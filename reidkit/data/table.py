@@ -480,8 +480,9 @@ def missing_images(
 def describe(
     table: pd.DataFrame,  # a sequence table
 ) -> pd.DataFrame:  # one row per split and role that occurs
-    """Counts of sequences, frames, identities and cameras, and the lengths, per split and role."""
-    groups = table.groupby(["split", "role"], observed=True)
+    """Counts of sequences, frames, identities (nobody is none) and cameras, and the lengths."""
+    somebody = table["person_id"].where(table["person_id"] > 0)
+    groups = table.assign(person_id=somebody).groupby(["split", "role"], observed=True)
     counts = groups.agg(
         sequences=("num_frames", "size"),
         frames=("num_frames", "sum"),
@@ -514,8 +515,8 @@ def plot_table(
     for axis, column in zip(axes, ("identities", "cameras", "sequences", "frames"), strict=False):
         bars = axis.barh(range(len(names)), summary[column], color=colours)
         axis.bar_label(bars, fmt="{:,.0f}", fontsize=8, padding=2)
-        axis.set(title=column, xticks=[], xlim=(0, 1.6 * summary[column].max()))
-    edges = np.unique(np.geomspace(1, summary["longest"].max() + 1, 40).round())
+        axis.set(title=column, xticks=[], xlim=(0, 1.6 * max(summary[column].max(), 1)))
+    edges = np.unique(np.geomspace(1, summary["longest"].max() + 1, 40).round()) - 0.5
     for place, (split, role) in enumerate(summary.index):
         lengths = table.loc[(table["split"] == split) & (table["role"] == role), "num_frames"]
         share = np.histogram(lengths, edges)[0]
@@ -523,6 +524,8 @@ def plot_table(
         axes[4].stairs(heights, edges, baseline=place + 0.4, fill=True, color=colours[place])
         axes[4].plot([lengths.median()] * 2, [place - 0.42, place + 0.42], color="black", linewidth=1)
     axes[4].set(title="frames in a sequence (line: median)", xscale="log")
+    axes[4].xaxis.set_major_formatter("{x:,.0f}")
+    axes[4].xaxis.set_minor_formatter("")
     axes[0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
