@@ -38,8 +38,9 @@ from reidkit.core import (
     seed_everything,
 )
 from ..core import device as find_device
+from ..data.prepare import validation_split
 from ..data.sampling import PKBatchSampler
-from ..data.sequences import SequenceDataset, collate_clips, validation_split, window_table
+from ..data.sequences import SequenceDataset, collate_clips, window_table
 from ..data.table import read_table
 from ..data.transforms import train_transform
 from ..embed.embedder import ViTEmbedder, embed_table
