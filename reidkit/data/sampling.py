@@ -7,6 +7,7 @@ __all__ = ['draw_sequences', 'draw_across_cameras', 'identity_turns', 'group_row
 
 # %% ../../nbs/api/data/05_sampling.ipynb #7fbf2cc9
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -30,16 +31,16 @@ def draw_across_cameras(
     generator: np.random.Generator,  # the random stream
 ) -> np.ndarray:  # int `[K]`, of min(K, number of cameras) cameras, with as few repetitions as possible
     """K rows of one person, dealt out camera by camera."""
-    names, codes = np.unique(cameras, return_inverse=True)
-    drawn: list[np.ndarray] = []
-    for _ in range(-(-K // len(members))):
+    drawn: list[int] = []
+    while len(drawn) < K:
         order = generator.permutation(len(members))
-        by_camera = order[np.argsort(codes[order], kind="stable")]
-        first = np.searchsorted(codes[by_camera], np.arange(len(names)))
-        turn = np.arange(len(members)) - first[codes[by_camera]]  # how many of its camera come before it
-        place = generator.permutation(len(names))
-        drawn.append(members[by_camera[np.lexsort((place[codes[by_camera]], turn))]])
-    return np.concatenate(drawn)[:K]
+        piles: dict[int, list[int]] = {}
+        for row, camera in zip(members[order].tolist(), cameras[order].tolist(), strict=True):
+            piles.setdefault(camera, []).append(row)
+        names = sorted(piles)  # so that no order but the random one counts
+        turns = [piles[names[place]] for place in generator.permutation(len(names))]
+        drawn += [row for deal in zip_longest(*turns) for row in deal if row is not None]
+    return np.array(drawn[:K])
 
 # %% ../../nbs/api/data/05_sampling.ipynb #turncode
 def identity_turns(
