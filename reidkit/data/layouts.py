@@ -30,6 +30,7 @@ class Tracklet:
     camera_id: int  # from 0
     number: int  # counted per person, from 1
     images: Sequence[np.ndarray] | np.ndarray  # T times uint8 [H, W, 3] RGB
+    truth: Mapping[str, np.ndarray] | None = None  # what else is known about every image, [T] each
 
 
 @dataclass(frozen=True, eq=False)
