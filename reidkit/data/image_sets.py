@@ -365,7 +365,7 @@ CUHK03_COUNTS = {  # boxes → the official configuration files, counted
     },
 }
 
-
+# %% ../../nbs/api/data/02a_image_sets.ipynb #a7670941
 def read_cuhk03(
     root: str | Path,  # holds `cuhk03_new_protocol_config_detected.mat` and `images_detected`
     boxes: str = "detected",  # `detected`, or `labeled` with the files of that name
