@@ -5,7 +5,10 @@ python docs/run_notebooks.py                               # all of them
 """
 
 import argparse
+import json
 import os
+import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +29,12 @@ def is_skipped(cell, flags: set[str]) -> bool:
     return directives.get("eval:", [""])[0] == "false" or bool(flags & directives.keys())
 
 
+def without_temporary_paths(outputs: list) -> list:
+    """The outputs with `…` for temporary folders, whose random names would change in every run."""
+    folder = re.escape(json.dumps(tempfile.gettempdir())[1:-1])
+    return json.loads(re.sub(rf"{folder}/tmp\w+", "…", json.dumps(outputs, ensure_ascii=False)))
+
+
 def run(path: Path, flags: set[str]) -> float:
     """Execute one notebook, write its outputs back, return the seconds it took; raises on the first error."""
     start = time.time()
@@ -35,7 +44,7 @@ def run(path: Path, flags: set[str]) -> float:
         shell.run_all(processed, exc_stop=True, preproc=lambda cell: is_skipped(cell, flags))
     for kept, ran in zip(source.cells, processed.cells, strict=True):
         if kept.cell_type == "code":
-            kept.outputs = [] if is_skipped(ran, flags) else ran.outputs
+            kept.outputs = [] if is_skipped(ran, flags) else without_temporary_paths(ran.outputs)
     write_nb(source, path)
     nbdev_clean.__wrapped__(str(path))
     return time.time() - start

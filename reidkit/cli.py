@@ -140,7 +140,7 @@ def prepare_mars(
 
     Every tracklet is checked on the way; a broken one is an error that names it.
     """
-    from reidkit.data.sequences import prepare_mars as prepare
+    from reidkit.data.prepare import prepare_mars as prepare
 
     index = prepare(
         raw_root, out_root, sequence_len, overlap, tail.value, copy=copy, splits=split or ["train"]

@@ -24,9 +24,10 @@ from matplotlib.figure import Figure
 
 from . import plots
 from .core import atomic_write, progress
+from .data.images import decode_image
 from .data.mars import write_mars
 from .data.mot_sets import write_mot_videos
-from .data.sequences import decode_image, prepare_mars
+from .data.prepare import prepare_mars
 from .data.synth import World, render_tracklets, render_videos
 from .data.table import read_table
 from .embed.baselines import colour_histogram

@@ -12,7 +12,14 @@ from reidkit.core import ConfigError, MismatchError, ReidkitError, generator
 from reidkit.data.table import write_table
 from reidkit.embed.embedder import load_embedder
 from reidkit.train.checkpoint import load_checkpoint
-from reidkit.train.fit import fit, split_identities, start_run, training_tables, validate
+from reidkit.train.fit import (
+    fit,
+    split_identities,
+    start_run,
+    training_loader,
+    training_tables,
+    validate,
+)
 from reidkit.train.recipe import Recipe, load_recipe, packaged_recipes
 
 PEOPLE, CAMERAS, SEQUENCES, FRAMES = 12, 2, 2, 3
@@ -176,6 +183,45 @@ def test_a_run_is_not_resumed_under_another_recipe(small: list[str]) -> None:
     with pytest.raises(MismatchError, match=r"train.epochs 1 → 4.*: restore the recipe"):
         fit(recipe_of(small), resume=True)
     fit(recipe_of(small, "train.epochs=1", "eval.batch_size=7", "data.num_workers=1"), resume=True)
+
+
+def test_every_augmentation_and_sampling_option_trains(small: list[str]) -> None:
+    everything = [
+        "data.augment.rotation=30",
+        "data.augment.occlusion=0.5",
+        "data.augment.hue=0.1",
+        "data.augment.local_grey=0.3",
+        "data.augment.grey=0.1",
+        "data.augment.grey_channels=0.1",
+        "data.augment.sketch_channels=0.1",
+        "data.augment.erasing_noise=1.0",
+        "train.batch.camera_aware=true",
+        "train.batch.weights=[[1, 2, 3.0]]",
+    ]
+    short = [*small, "train.epochs=1", "train.batches_per_epoch=2", *everything]
+    result = fit(recipe_of(short))
+    assert np.isfinite(result.history["loss"]).all()
+    assert load_recipe(result.run / "config_resolved.yaml") == recipe_of(short)
+    repeated = [fit(recipe_of([*short, f"data.num_workers={n}"])).history["loss"].iloc[0] for n in (0, 1)]
+    assert repeated[0] == pytest.approx(repeated[1], abs=1e-6)
+    assert repeated[0] == pytest.approx(result.history["loss"].iloc[0], abs=1e-6)
+
+
+def test_the_sampler_follows_the_recipe(small: list[str]) -> None:
+    train, _ = training_tables(recipe_of(small))
+    cameras, people = train["camera_id"].to_numpy(), train["person_id"].to_numpy()
+    recipe = recipe_of(
+        small,
+        "train.batch.camera_aware=true",
+        "train.batch.weights=[[1, 2, 3.0]]",
+        "train.batches_per_epoch=150",
+    )
+    batches = np.array(list(training_loader(train, recipe).batch_sampler))
+    assert (cameras[batches].reshape(-1, 2)[:, 0] != cameras[batches].reshape(-1, 2)[:, 1]).all()
+    turns = np.bincount(people[batches[:, ::2]].ravel())[1:]
+    assert turns[:2].mean() / turns[2:].mean() == pytest.approx(min(3, 150 / turns[2:].mean()), rel=0.1)
+    with pytest.raises(ConfigError, match="No training identity lies between 70 and 80"):
+        training_loader(train, recipe_of(small, "train.batch.weights=[[70, 80, 2]]"))
 
 
 def test_validation_is_rare_when_asked(small: list[str]) -> None:

@@ -2,14 +2,22 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reidkit.core import ConfigError, generator
-from reidkit.data.sampling import PKBatchSampler, draw_sequences
+from reidkit.core import ConfigError, DataError, generator
+from reidkit.data.sampling import (
+    PKBatchSampler,
+    draw_across_cameras,
+    draw_sequences,
+    group_rows,
+    range_weights,
+)
 
 labels_of_people = st.lists(st.integers(1, 7), min_size=4, max_size=30).map(
     lambda counts: np.repeat(np.arange(len(counts)) * 3, counts)
@@ -42,17 +50,26 @@ def test_a_thousand_batches() -> None:
     assert turns.max() - turns.min() <= 2
 
 
-@settings(max_examples=30, deadline=None)
-@given(labels_of_people, st.integers(1, 3), st.integers(0, 9))
-def test_processes_share_no_person(labels: np.ndarray, world: int, epoch: int) -> None:
+@settings(max_examples=60, deadline=None)
+@given(labels_of_people, st.integers(1, 4), st.integers(0, 9), st.booleans(), st.booleans())
+def test_processes_share_no_person(
+    labels: np.ndarray, world: int, epoch: int, weighted: bool, by_camera: bool
+) -> None:
+    P = len(np.unique(labels)) // world
+    options = {
+        "weights": {int(labels[0]): 9.0} if weighted else None,
+        "cameras": np.arange(len(labels)) % 3 if by_camera else None,
+    }
     samplers = [
-        PKBatchSampler(labels, P=1, K=2, rank=r, world_size=world, num_batches=8) for r in range(world)
+        PKBatchSampler(labels, P=P, K=2, rank=r, world_size=world, num_batches=8, **options)
+        for r in range(world)
     ]
     for sampler in samplers:
         sampler.set_epoch(epoch)
     for batches in zip(*samplers, strict=True):
-        people = [int(labels[row]) for batch in batches for row in set(batch)]
-        assert len(set(people)) == world
+        people = [set(labels[batch].tolist()) for batch in batches]
+        assert all(len(own) == P for own in people)
+        assert len(set.union(*people)) == P * world
 
 
 def test_the_epoch_is_the_only_state() -> None:
@@ -87,11 +104,133 @@ def test_weighted_people_come_more_often() -> None:
         {"P": 1, "rank": 1},
         {"P": 1, "weights": {0: 0.0}},
         {"P": 1, "weights": {-1: 1.0}},
+        {"P": 1, "weights": {0: float("nan")}},
+        {"P": 1, "weights": {0: float("inf")}},
+        {"P": 1, "num_batches": 0},
     ],
 )
 def test_impossible_options(options: dict) -> None:
     with pytest.raises(ConfigError):
         PKBatchSampler([0, 1, 2, -1, -1], **options)
+
+
+def slow_twin(
+    labels: np.ndarray, P: int, K: int, seed: int, weights: dict, rank: int, world: int
+) -> Iterator[list[int]]:
+    """The sampler of version 0.1: a list of rows per identity, all clocks searched for every batch."""
+    identities = np.unique(labels[labels >= 0])
+    members = [np.flatnonzero(labels == identity) for identity in identities]
+    wanted = np.array([weights.get(int(identity), 1.0) for identity in identities])
+    stream, own = generator(seed, "identities", 0), generator(seed, "sequences", 0, rank)
+    turns, due = np.zeros(len(wanted)), stream.random(len(wanted)) / wanted
+    while True:
+        chosen = np.argsort(due, kind="stable")[: P * world]
+        yield np.concatenate([draw_sequences(members[i], K, own) for i in chosen[rank::world]]).tolist()
+        turns[chosen] += 1
+        due[chosen] = (turns[chosen] + stream.random(P * world)) / wanted[chosen]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.sampled_from([-1, 0, 1, 2, 3, 70, 2**41, 2**62, 2**63 - 1]), min_size=3, max_size=60),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(0, 9),
+    st.sampled_from([0.3, 1.0, 7.0]),
+)
+def test_the_same_batches_as_ever(values: list[int], K: int, world: int, seed: int, weight: float) -> None:
+    labels = np.array(values, dtype=np.int64)
+    people = np.unique(labels[labels >= 0])
+    P = len(people) // world
+    if P:
+        weights = {int(people[-1]): weight}
+        for rank in range(world):
+            sampler = PKBatchSampler(labels, P, K, seed, 40, weights=weights, rank=rank, world_size=world)
+            for ours, theirs in zip(
+                sampler, slow_twin(labels, P, K, seed, weights, rank, world), strict=False
+            ):
+                assert ours == theirs
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=25), st.integers(1, 12), st.integers(0, 9))
+def test_rows_are_dealt_camera_by_camera(cameras: list[int], K: int, seed: int) -> None:
+    seen_by, members = np.array(cameras), 100 + np.arange(len(cameras))
+    rows = draw_across_cameras(members, seen_by, K, generator(seed))
+    assert len(rows) == K and set(rows) <= set(members)
+    assert len(np.unique(seen_by[rows - 100])) == min(K, len(set(cameras)))
+    assert len(set(rows.tolist())) == min(K, len(cameras))
+    taken = np.bincount(seen_by[rows[: len(cameras)] - 100], minlength=6)
+    there = np.bincount(seen_by, minlength=6)
+    left = taken < there  # a camera with rows left was not passed over
+    assert not left.any() or taken[left].min() >= taken.max() - 1
+
+
+def test_every_camera_and_row_has_its_chance() -> None:
+    members, seen_by = np.arange(8), np.array([0, 0, 0, 0, 0, 1, 1, 2])
+    stream = generator(0)
+    first = [int(draw_across_cameras(members, seen_by, 2, stream)[0]) for _ in range(6000)]
+    share = np.bincount(first, minlength=8) / 6000
+    np.testing.assert_allclose(share, [1 / 15] * 5 + [1 / 6] * 2 + [1 / 3], atol=0.02)
+
+
+def test_camera_aware_batches_of_the_sampler() -> None:
+    labels = np.repeat(np.arange(30), 8)
+    cameras = np.tile([0, 0, 0, 0, 0, 1, 2, 3], 30)
+    for batch in PKBatchSampler(labels, P=8, K=4, num_batches=20, cameras=cameras):
+        grid = cameras[batch].reshape(8, 4)
+        assert (np.sort(grid, axis=1) == np.arange(4)).all()
+    with pytest.raises(DataError, match="There are 3 cameras for 240 labels"):
+        PKBatchSampler(labels, P=8, cameras=[0, 1, 2])
+
+
+@pytest.mark.parametrize("kind", ["list", "int32", "uint8", "series", "nullable"])
+def test_labels_of_any_kind(kind: str) -> None:
+    values = [3, 3, 9, 9, 9, 0]
+    labels = {
+        "list": values,
+        "int32": np.array(values, np.int32),
+        "uint8": np.array(values, np.uint8),
+        "series": pd.Series(values, index=range(50, 56)),
+        "nullable": pd.Series(values, dtype="Int64"),
+    }[kind]
+    assert list(PKBatchSampler(labels, P=2, K=2)) == list(PKBatchSampler(np.array(values), P=2, K=2))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0.0, 1.0],
+        ["a", "b"],
+        [[0, 1]],
+        np.array([1, 2**64 - 1], np.uint64),
+        pd.Series([1, None], dtype="Int64"),
+    ],
+)
+def test_labels_that_are_none(labels) -> None:
+    with pytest.raises(DataError, match=r"labels .*relabel them"):
+        PKBatchSampler(labels, P=1)
+
+
+def test_two_hundred_thousand_people() -> None:
+    labels = np.repeat(np.arange(200_000), 5)
+    generator(0, "scale").shuffle(labels)
+    identities, rows, offsets = group_rows(labels)
+    assert len(identities) == 200_000 and (np.diff(offsets) == 5).all()
+    assert (labels[rows] == np.repeat(identities, 5)).all()
+    turns = np.zeros(200_000)
+    for batch in PKBatchSampler(labels, P=500, K=1, num_batches=800, weights={7: 3.0}):
+        turns[labels[batch]] += 1
+    assert turns[7] in (5, 6, 7) and set(np.delete(turns, 7)) <= {1, 2, 3}
+
+
+def test_ranges_of_weights() -> None:
+    identities = np.array([2, 5, 9, 50, 60])
+    assert range_weights(identities, [(5, 50, 4.0)]) == {1: 4.0, 2: 4.0, 3: 4.0}
+    assert range_weights(identities, [(5, 50, 4.0), (50, 99, 0.5)]) == {1: 4.0, 2: 4.0, 3: 2.0, 4: 0.5}
+    assert range_weights(identities, []) == {}
+    with pytest.raises(ConfigError, match=r"between 10 and 40.*there are 5 from 2 to 60"):
+        range_weights(identities, [(10, 40, 2.0)])
 
 
 def test_nobody_to_draw() -> None:

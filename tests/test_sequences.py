@@ -1,4 +1,4 @@
-"""Windows, sampling, decoding and preparation: properties, real numbers, damaged files, restarts."""
+"""Windows, sampling, the dataset and preparation: properties, real numbers, restarts."""
 
 import json
 import pickle
@@ -16,20 +16,19 @@ from scipy.io import savemat
 from torch.utils.data import DataLoader
 
 from reidkit.core import ConfigError, DataError, MismatchError, generator
-from reidkit.data.mars import read_mars_info
+from reidkit.data.mars import read_mars, read_mars_info
 from reidkit.data.mot_sets import read_mot_tracklets
+from reidkit.data.prepare import prepare_mars, validation_split
 from reidkit.data.sequences import (
     SAMPLINGS,
     TAILS,
+    PackedFrames,
     SequenceDataset,
+    average_clips,
     collate_clips,
-    crop,
-    decode_image,
-    load_clip,
-    prepare_mars,
+    count_clips,
     sample_frames,
     tail_losses,
-    validation_split,
     window_table,
     windows,
 )
@@ -69,13 +68,59 @@ def test_impossible_windows(length: int, overlap: int, tail: str) -> None:
         windows(30, length, overlap, tail)
 
 
-@given(st.integers(1, 100), st.integers(1, 30), st.sampled_from(SAMPLINGS), st.integers(0, 9))
-def test_sampled_frames(number: int, length: int, kind: str, seed: int) -> None:
-    chosen = sample_frames(number, length, kind, generator(seed))
-    assert len(chosen) == (number if kind == "all" else length)
+KINDS = [(kind, stride) for kind in SAMPLINGS for stride in (1, 2, 8) if stride == 1 or kind[0] in "cd"]
+
+
+@given(st.integers(1, 100), st.integers(1, 30), st.sampled_from(KINDS), st.integers(0, 9), st.booleans())
+def test_sampled_frames(number: int, length: int, kind: tuple[str, int], seed: int, fixed: bool) -> None:
+    name, stride = kind
+
+    def draw(clip: int = 0) -> np.ndarray:
+        stream = None if fixed else generator(seed)
+        return sample_frames(number, length, name, stream, stride=stride, clip=clip)
+
+    chosen = draw()
+    assert chosen.shape == (number if name == "all" else length,) and chosen.dtype.kind == "i"
     assert (np.diff(chosen) >= 0).all() and chosen.min() >= 0 and chosen.max() < number
-    assert len(set(chosen.tolist())) == min(number, len(chosen))
-    assert chosen.tolist() == sample_frames(number, length, kind, generator(seed)).tolist()
+    assert chosen.tolist() == draw().tolist()
+    if name != "dense":  # no frame twice before every frame was used
+        assert len(set(chosen.tolist())) == min(number, len(chosen))
+        return
+    clips = [draw(clip) for clip in range(count_clips(number, length, stride))]
+    own = [clip[np.diff(clip, prepend=-1) > 0] for clip in clips]
+    assert sorted(np.concatenate(own).tolist()) == list(range(number))
+    assert all((np.diff(clip) <= stride).all() for clip in clips)
+    assert len(clips) <= -(-number // length) + stride - 1
+
+
+@given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 9), st.integers(0, 5))
+def test_a_stride_is_kept_where_it_fits(number: int, length: int, stride: int, seed: int) -> None:
+    steps = np.diff(sample_frames(number, length, "consecutive", generator(seed), stride=stride))
+    fits = number > (length - 1) * stride
+    if fits:
+        assert (steps == stride).all()
+    elif number >= length > 1:
+        assert (steps == (number - 1) // (length - 1)).all()
+
+
+def test_consecutive_clips_start_everywhere() -> None:
+    starts = {int(sample_frames(30, 4, "consecutive", generator(seed), stride=8)[0]) for seed in range(200)}
+    assert starts == set(range(6))
+
+
+def test_without_random_numbers() -> None:
+    assert sample_frames(10, 4, "restricted").tolist() == [0, 2, 5, 7]
+    assert sample_frames(10, 4, "random").tolist() == sample_frames(10, 4, "evenly").tolist()
+    assert sample_frames(11, 4, "consecutive").tolist() == [3, 4, 5, 6]
+    assert sample_frames(30, 4, "consecutive", stride=8).tolist() == [2, 10, 18, 26]
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "stride"), [("sparse", 4, 1), ("all", 4, 2), ("evenly", 4, 8), ("dense", 0, 1)]
+)
+def test_impossible_samplings(kind: str, length: int, stride: int) -> None:
+    with pytest.raises(ConfigError):
+        sample_frames(10, length, kind, stride=stride)
 
 
 def test_restricted_reaches_every_frame() -> None:
@@ -90,67 +135,6 @@ def test_real_mars_windows(real_data: Path) -> None:
     losses = tail_losses(table[table["split"] == "train"])
     assert losses.loc["drop", ["windows", "lost sequences", "lost identities"]].tolist() == [25228, 3077, 2]
     assert losses.loc["pad"].tolist() == [32629, 0, 0, 0]
-
-
-# ---- images ------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    pixels = generator(0).integers(0, 256, (12, 8, 3), dtype=np.uint8)
-    Image.fromarray(pixels).resize((80, 120)).save(tmp_path / "a.jpg")
-    return tmp_path / "a.jpg"
-
-
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".webp"])
-@pytest.mark.parametrize("mode", ["RGB", "L", "P"])
-def test_formats_and_modes(tmp_path: Path, suffix: str, mode: str) -> None:
-    pixels = generator(0).integers(0, 256, (20, 10, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels).convert(mode)
-    path = tmp_path / f"a b ü{suffix}"
-    image.save(path, lossless=True) if suffix == ".webp" else image.save(path)
-    np.testing.assert_array_equal(decode_image(path), np.asarray(image.convert("RGB")))
-
-
-def test_sixteen_bits_and_turned_images(tmp_path: Path) -> None:
-    deep = (np.arange(200).reshape(20, 10) * 256).astype(np.uint16)
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(decode_image(tmp_path / "deep.png")[..., 0], deep >> 8)
-    image = Image.new("RGB", (10, 20))
-    exif = image.getexif()
-    exif[274] = 6  # the camera was held sideways
-    image.save(tmp_path / "turned.jpg", exif=exif)
-    turned = decode_image(tmp_path / "turned.jpg")
-    assert turned.shape == (10, 20, 3) and turned.flags.c_contiguous
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", None])
-def test_damaged_images_are_named(picture: Path, content: bytes | None) -> None:
-    bad = picture.with_name("bad.jpg")
-    bad.write_bytes(picture.read_bytes()[:400] if content is None else content)
-    with pytest.raises(DataError, match=r"bad\.jpg is damaged or no image"):
-        decode_image(bad)
-
-
-@given(
-    st.tuples(st.floats(-50, 90), st.floats(-50, 90), st.floats(0.01, 200), st.floats(0.01, 200)),
-)
-def test_crops_stay_inside(box: tuple[float, float, float, float]) -> None:
-    image = np.zeros((60, 40, 3), np.uint8)
-    x, y, w, h = box
-    try:
-        part = crop(image, [x, y, x + w, y + h])
-    except DataError:
-        assert x + w < 1 or y + h < 1 or x >= 39 or y >= 59
-    else:
-        assert 1 <= part.shape[0] <= 60 and 1 <= part.shape[1] <= 40
-
-
-def test_a_clip_from_boxes(picture: Path) -> None:
-    clip = load_clip([picture], (64, 32), [[0, 0, 40, 60]])
-    assert clip.shape == (1, 3, 64, 32) and clip.dtype == torch.uint8
-    with pytest.raises(DataError, match=r"a\.jpg: The box"):
-        load_clip([picture], (64, 32), [[90, 0, 140, 60]])
 
 
 # ---- a tiny MARS tree --------------------------------------------------------------------------
@@ -386,8 +370,11 @@ def test_a_missing_frame_is_an_error(raw: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_sampling_fails_at_once(raw: Path, tmp_path: Path) -> None:
+    table = read_table(prepare_mars(raw, tmp_path))
     with pytest.raises(ConfigError, match="use one of restricted"):
-        SequenceDataset(read_table(prepare_mars(raw, tmp_path)), sampling="dense")
+        SequenceDataset(table, sampling="sparse")
+    with pytest.raises(ConfigError, match="knows no stride"):
+        SequenceDataset(table, sampling="restricted", stride=2)
 
 
 def test_collate_pads_with_a_mask(raw: Path, tmp_path: Path) -> None:
@@ -423,6 +410,84 @@ def test_windows_keep_boxes_and_places(tmp_path: Path) -> None:
     assert replicated["frames"].tolist()[1] == list("defgd")
     with pytest.raises(DataError, match="use tail='pad'"):
         window_table(pd.DataFrame(row), 8, 0, "drop")
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_dense_items_are_clips(raw: Path, tmp_path: Path, stride: int) -> None:
+    table = read_mars(raw)
+    data = SequenceDataset(table, 4, "dense", image_size=(16, 8), stride=stride)
+    whole = SequenceDataset(table, sampling="all", image_size=(16, 8))
+    assert len(data) == len(data.labels) == count_clips(table["num_frames"].to_numpy(), 4, stride).sum()
+    found: dict[int, list] = {row: [] for row in range(len(table))}
+    for place in range(len(data)):
+        item = data[place]
+        assert (item["index"], item["clip"]) == data.row_and_clip(place)
+        assert item["clip"] == len(found[item["index"]])
+        assert item["label"] == whole.labels[item["index"]]
+        own = sample_frames(table["num_frames"][item["index"]], 4, "dense", stride=stride, clip=item["clip"])
+        assert torch.equal(item["frames"], whole[item["index"]]["frames"][torch.from_numpy(own)])
+        found[item["index"]].append(int(item["mask"].sum()))
+    assert [sum(lengths) for lengths in found.values()] == table["num_frames"].tolist()
+    with pytest.raises(IndexError):
+        data[len(data)]
+    assert torch.equal(data[-1]["frames"], data[len(data) - 1]["frames"])
+
+
+def test_averages_of_clips() -> None:
+    vectors, index = generator(0).normal(size=(50, 3)), generator(1).integers(0, 7, 50)
+    found = average_clips(vectors, index, 8)
+    for row in range(7):
+        np.testing.assert_allclose(found[row], vectors[index == row].mean(0))
+    assert (found[7] == 0).all()
+
+
+def test_no_seed_means_no_random_frames(raw: Path) -> None:
+    table = read_mars(raw)
+    seen = [SequenceDataset(table, 4, "restricted", image_size=(16, 8), seed=None) for _ in range(2)]
+    seen[1].set_epoch(3)
+    assert torch.equal(seen[0][5]["frames"], seen[1][5]["frames"])
+
+
+def test_packed_frames_are_the_table(tmp_path: Path) -> None:
+    for name in ("b10.png", "b9.png"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    table = validate(
+        pd.DataFrame(
+            {
+                "split": "train",
+                "role": "train",
+                "person_id": 1,
+                "camera_id": 0,
+                "sequence_id": [1, 2, 3],
+                "frames_dir": ["x", str(tmp_path), "x"],
+                "num_frames": [3, 2, 1],
+                "frames": [["a", "b ü", "c"], None, ["d"]],
+                "boxes": [[[0, 0, 1, 1.5], [1, 1, 2, 2], [2, 2, 3, 3]], None, [[5, 5, 6, 6]]],
+            }
+        )
+    )
+    packed = pickle.loads(pickle.dumps(PackedFrames(table)))
+    assert packed.files(0, [2, 1]) == (["x/c", "x/b ü"], [[2, 2, 3, 3], [1, 1, 2, 2]])
+    assert packed.files(1, [0, 1]) == ([f"{tmp_path}/b9.png", f"{tmp_path}/b10.png"], [None, None])
+    assert packed.files(2, [0]) == (["x/d"], [[5, 5, 6, 6]])
+
+
+def test_rows_cost_tens_of_bytes() -> None:
+    number = np.arange(20_000)
+    table = pd.DataFrame(
+        {
+            "split": "train",
+            "role": "train",
+            "person_id": number // 30,
+            "camera_id": 0,
+            "sequence_id": number,
+            "frames_dir": [f"products/{place // 30:06d}" for place in number],
+            "num_frames": 1,
+            "frames": [[f"{place:012d}.jpg"] for place in number],
+        }
+    )
+    assert PackedFrames(validate(table)).nbytes < 64 * len(table)
+    assert len(pickle.dumps(SequenceDataset(table))) < 200 * len(table)
 
 
 def test_people_cut_out_of_real_video(real_data: Path) -> None:

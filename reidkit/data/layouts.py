@@ -30,6 +30,7 @@ class Tracklet:
     camera_id: int  # from 0
     number: int  # counted per person, from 1
     images: Sequence[np.ndarray] | np.ndarray  # T times uint8 [H, W, 3] RGB
+    truth: Mapping[str, np.ndarray] | None = None  # what else is known about every image, [T] each
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ def list_images(
     if not folder.is_dir():
         return []
     names = [entry.name for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(names, key=natural_key)
+    return sorted((name for name in names if not name.startswith(".")), key=natural_key)
 
 # %% ../../nbs/api/data/00c_layouts.ipynb #3c4ad930
 def count_table(

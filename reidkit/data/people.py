@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Colour', 'CLOTH', 'SKIN', 'HAIR', 'HAIR_STYLES', 'PATTERNS', 'JOINTS', 'Garment', 'Person', 'make_people', 'pose',
-           'body_parts', 'body_bounds', 'paint_body', 'paint_picture', 'paint_shadow']
+           'body_parts', 'body_bounds', 'motion_kernel', 'paint_body', 'paint_picture', 'paint_shadow']
 
 # %% ../../nbs/api/data/00a_people.ipynb #d831ea04
 import math
@@ -48,7 +48,7 @@ HAIR: tuple[Colour, ...] = (
 HAIR_STYLES = ("short", "long", "ponytail", "bun", "afro", "bald")
 PATTERNS = (
     "plain", "hoops", "pinstripes", "checks", "plaid", "halves", "block", "band", "sash", "dots", "logo",
-    "open", "sleeve", "side", "cuff", "head",
+    "open", "sleeve", "side", "cuff", "head", "print", "jacket",
 )  # fmt: skip
 
 # %% ../../nbs/api/data/00a_people.ipynb #a89c2374
@@ -307,7 +307,9 @@ def _trunk_parts(person: Person) -> list[np.ndarray]:
     strap = {"backpack": 1.0, "shoulder": 2.0}.get(person.bag, 0.0)
     cover = (upper.pattern, upper.second, upper.period)
     hem = ("side" if lower.pattern == "side" else "plain", lower.second, 0.1)
-    long = ("plain", upper.colour, 0.1) if upper.pattern in ("logo", "band", "sash", "block") else cover
+    long = (
+        ("plain", upper.colour, 0.1) if upper.pattern in ("logo", "print", "band", "sash", "block") else cover
+    )
     parts = [
         _part(("pelvis", "hem"), (hips, hips), lower.colour, flat=0.66, caps=(0.06, 0.05), bias=0.17),
         _part(
@@ -471,7 +473,9 @@ _jit = numba.njit(cache="__file__" in globals(), error_model="numpy", nogil=True
     _SIDE,
     _CUFF,
     _HEAD,
-) = range(1, 16)
+    _PRINT,
+    _JACKET,
+) = range(1, 18)
 
 
 @_jit
@@ -514,8 +518,11 @@ def _cover(code, u, v, length, scale, wide, period):
         if abs(u) > math.pi / 2:  # letters on the back
             return _edge(min((0.75 - (math.pi - abs(u))) * wide, (0.05 - abs(down - 0.14)) * scale))
         return _edge((1 - math.sqrt((u / 0.62) ** 2 + ((down - 0.16) / 0.1) ** 2)) * 0.1 * scale)
-    if code == _OPEN:
-        return _edge((0.36 - abs(u)) * wide)
+    if code == _PRINT:
+        inside = 1 - math.sqrt((u / 0.95) ** 4 + ((down - 0.19) / 0.13) ** 4)
+        return _edge(inside * 0.13 * scale) if abs(u) < math.pi / 2 else 0.0
+    if code == _OPEN or code == _JACKET:
+        return _edge(((0.36 if code == _OPEN else 0.8) - abs(u)) * wide)
     if code == _SLEEVE:
         return _edge((v - 0.62) * length * scale)
     if code == _SIDE:
@@ -668,6 +675,56 @@ def body_bounds(
 
 
 @_jit
+def motion_kernel(
+    dx: float,  # the way that a point goes while the shutter is open, pixels to the right
+    dy: float,  # pixels down
+) -> np.ndarray:  # float32 [h, w], odd sides, sum 1: how its light is spread around the middle of that way
+    """A line of light as a filter, soft at its ends by a pixel so that it grows evenly with the way."""
+    half_x, half_y = int(math.ceil(abs(dx) / 2)), int(math.ceil(abs(dy) / 2))
+    kernel = np.zeros((2 * half_y + 1, 2 * half_x + 1), np.float32)
+    taps = 4 * int(math.ceil(max(abs(dx), abs(dy)))) + 1
+    for tap in range(taps):
+        along = (tap + 0.5) / taps - 0.5
+        x, y = half_x + along * dx, half_y + along * dy
+        column, row = int(x), int(y)
+        for down in range(2):
+            for right in range(2):
+                share = (1 - abs(x - column - right)) * (1 - abs(y - row - down)) / taps
+                if share > 0:
+                    kernel[row + down, column + right] += share
+    return kernel
+
+
+@_jit
+def _smeared(sprite, kernel):
+    """A premultiplied sprite spread by a kernel; it grows by half the kernel on every side."""
+    high, wide = sprite.shape[:2]
+    out = np.zeros((high + kernel.shape[0] - 1, 4 * (wide + kernel.shape[1] - 1)), np.float32)
+    flat = sprite.reshape(high, 4 * wide)
+    for y in range(high):
+        for row in range(kernel.shape[0]):
+            for column in range(kernel.shape[1]):
+                share = kernel[row, column]
+                if share > 0:
+                    target = out[y + row, 4 * column : 4 * (column + wide)]
+                    for place in range(4 * wide):
+                        target[place] += share * flat[y, place]
+    return out.reshape(out.shape[0], -1, 4)
+
+
+@_jit
+def _blend(frame, sprite, x0, y0):
+    """Lay a premultiplied sprite over a frame."""
+    for y in range(max(0, -y0), min(sprite.shape[0], frame.shape[0] - y0)):
+        for x in range(max(0, -x0), min(sprite.shape[1], frame.shape[1] - x0)):
+            alpha = sprite[y, x, 3]
+            if alpha > 0:
+                fx, fy = x + x0, y + y0
+                for c in range(3):
+                    frame[fy, fx, c] = np.uint8(min(sprite[y, x, c] + frame[fy, fx, c] * (1 - alpha), 255.0))
+
+# %% ../../nbs/api/data/00a_people.ipynb #0c4c1d3f
+@_jit
 def paint_body(
     frame: np.ndarray,  # uint8 [H, W, 3], painted over
     owner: np.ndarray,  # uint16 [H, W], who is seen at a pixel; 0 is nobody
@@ -678,8 +735,14 @@ def paint_body(
     focal: float,  # focal length in pixels
     turn: float,  # from the body's front to the camera, radians
     light: np.ndarray,  # direction (right, down, towards the camera), ambient share, gain
+    way: tuple[float, float] = (
+        0.0,
+        0.0,
+    ),  # pixels right and down that the body goes while the shutter is open
 ) -> tuple[float, float, float, float, int]:  # x1 y1 x2 y2, number of pixels
-    """Paint a body; returns the tight box of its pixels, hidden or not, and their number."""
+    """Paint a body; returns the tight box of its pixels, hidden or not, and their number.
+
+    Box, number and owner are those of the body in the middle of its way, whatever the shutter does."""
     table = _geometry(parts, points, focal, turn)
     box = _bounds(table)
     x0, y0 = math.floor(box[0]), math.floor(box[1])
@@ -691,21 +754,19 @@ def paint_body(
     x1, y1, x2, y2, total = 1e9, 1e9, -1e9, -1e9, 0
     for y in range(sprite.shape[0]):
         for x in range(sprite.shape[1]):
-            alpha = sprite[y, x, 3]
-            if alpha <= 0:
-                continue
-            fx, fy = x + x0, y + y0
-            inside = 0 <= fx < frame.shape[1] and 0 <= fy < frame.shape[0]
-            if inside:
-                for c in range(3):
-                    frame[fy, fx, c] = np.uint8(min(sprite[y, x, c] + frame[fy, fx, c] * (1 - alpha), 255.0))
-            if alpha >= 0.5:
+            if sprite[y, x, 3] >= 0.5:
+                fx, fy = x + x0, y + y0
                 total += 1
                 x1, y1, x2, y2 = min(x1, fx), min(y1, fy), max(x2, fx + 1), max(y2, fy + 1)
-                if inside:
+                if 0 <= fx < frame.shape[1] and 0 <= fy < frame.shape[0]:
                     counts[owner[fy, fx]] -= 1
                     counts[number] += 1
                     owner[fy, fx] = number
+    if way[0] != 0 or way[1] != 0:
+        kernel = motion_kernel(way[0], way[1])
+        _blend(frame, _smeared(sprite, kernel), x0 - kernel.shape[1] // 2, y0 - kernel.shape[0] // 2)
+    else:
+        _blend(frame, sprite, x0, y0)
     return x1, y1, x2, y2, total
 
 # %% ../../nbs/api/data/00a_people.ipynb #e0eab3eb

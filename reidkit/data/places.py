@@ -8,7 +8,7 @@ __all__ = ['Matrix', 'Camera', 'make_cameras', 'Stage', 'make_stage']
 # %% ../../nbs/api/data/00b_places.ipynb #9c96ed57
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -42,6 +42,8 @@ class Camera:
     noise: float  # standard deviation on grey, in grey levels
     blur: float  # pixels at 360 lines
     seed: int
+    shade: float = 1.0  # contrast of the pools of light and shade; 0 is even light
+    backdrop: float = 1.0  # how much of the place is seen; at 0 people stand before a grey wall
 
     def project(
         self,
@@ -71,7 +73,7 @@ class Camera:
         """The light that falls on a spot of the ground."""
         gain = np.ones(np.broadcast(x, z).shape)
         for px, pz, radius, change in self.pools:
-            gain = gain + change * np.exp(-((x - px) ** 2 + (z - pz) ** 2) / radius**2)
+            gain = gain + self.shade * change * np.exp(-((x - px) ** 2 + (z - pz) ** 2) / radius**2)
         return gain
 
 # %% ../../nbs/api/data/00b_places.ipynb #c527624e
@@ -491,6 +493,33 @@ _THINGS = {
     "pillar": (_pillar, 0.75, 6.0),
 }  # fmt: skip
 
+# %% ../../nbs/api/data/00b_places.ipynb #c2ba6cde
+@lru_cache(maxsize=32)
+def _empty_place(camera: Camera, size: tuple[int, int]) -> np.ndarray:
+    """The place without things, uint8 [H, W, 3], scene colour."""
+    fine = 2 if size[0] < 600 else 1  # large images alias little, and drawing them takes long
+    backdrop = _backdrop(camera, (fine * size[0], fine * size[1])).astype(np.float32)
+    return np.clip(cv2.resize(backdrop, size[::-1], interpolation=cv2.INTER_AREA), 0, 255).astype(np.uint8)
+
+
+def _background(camera: Camera, size: tuple[int, int]) -> np.ndarray:
+    """The place as a camera's shade and backdrop want it; a copy to paint on."""
+    image = wall = np.full((*size, 3), 150, np.uint8)
+    if camera.backdrop > 0:
+        eye = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        sensor = dict(colour=eye, gamma=1.0, vignette=0.0, noise=0.0, blur=0.0, occluders=(), backdrop=1.0)
+        usual = _empty_place(replace(camera, shade=1.0, **sensor), size)
+        if camera.shade == 1:
+            image = usual.copy()
+        else:
+            even = _empty_place(replace(camera, shade=0.0, **sensor), size)
+            image = cv2.addWeighted(even, 1 - camera.shade, usual, camera.shade, 0)
+    return (
+        cv2.addWeighted(image, camera.backdrop, wall, 1 - camera.backdrop, 0)
+        if camera.backdrop < 1
+        else image
+    )
+
 # %% ../../nbs/api/data/00b_places.ipynb #4674c8b0
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -506,11 +535,7 @@ def make_stage(
     size: tuple[int, int] = (360, 640),  # image height and width
 ) -> Stage:  # kept for the next call
     """Draw a camera's place and the things that stand in it."""
-    fine = 2 if size[0] < 600 else 1  # large images alias little, and drawing them takes long
-    backdrop = _backdrop(camera, (fine * size[0], fine * size[1])).astype(np.float32)
-    background = np.clip(cv2.resize(backdrop, size[::-1], interpolation=cv2.INTER_AREA), 0, 255).astype(
-        np.uint8
-    )
+    background = _background(camera, size)
     things = []
     for number, (kind, x, z) in enumerate(camera.occluders):
         column, row, depth = camera.project(np.array([x, 0.0, z]), size)

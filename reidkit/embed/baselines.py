@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, DataError, generator
-from ..data.sequences import load_clip
+from ..data.images import load_clip
 from ..data.table import frame_paths
 from .embedder import image_jobs
 

@@ -7,6 +7,7 @@ __all__ = ['EmbedderOutput', 'ViTEmbedder', 'embed_frames', 'image_jobs', 'embed
 
 # %% ../../nbs/api/embed/03_embedder.ipynb #3d47cd53
 import pickle
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ import yaml
 from torch import Tensor, nn
 
 from ..core import ConfigError, DataError, MismatchError, progress
-from ..data.sequences import load_clip
+from ..data.images import load_crops
 from ..data.table import frame_paths
 from ..data.transforms import IMAGENET_MEAN, IMAGENET_STD, ClipTransform, eval_transform
 from .backbones import create_backbone, feature_size
@@ -182,25 +183,50 @@ def image_jobs(
             yield row, path, box
 
 
-def _read_frame(path: Path, box: Any, transform: ClipTransform) -> Tensor:
-    "One frame as the model wants it: float32 `[3, H, W]`."
-    return transform(load_clip([path], transform.size, None if box is None else [box]))[0]
+def _image_groups(table: pd.DataFrame) -> Iterator[tuple[Path, list[int], list[Any]]]:
+    "An image, the rows that want something of it, and their boxes; with boxes, every image comes once."
+    if "boxes" not in table:
+        for row, path, box in image_jobs(table):
+            yield path, [row], [box]
+        return
+    numbers: dict[Path, int] = {}
+    rows, images, boxes = [], [], []
+    for row, path, box in image_jobs(table):
+        rows.append(row)
+        images.append(numbers.setdefault(path, len(numbers)))
+        boxes.append(box)
+    order = np.argsort(images, kind="stable")
+    first = 0
+    counts = np.bincount(np.array(images, np.intp), minlength=len(numbers)).tolist()
+    paths = progress(numbers, "Embedding images", total=len(numbers))
+    for path, count in zip(paths, counts, strict=True):
+        places = order[first : first + count].tolist()
+        first += count
+        yield path, [rows[place] for place in places], [boxes[place] for place in places]
+
+
+def _read_crops(path: Path, boxes: list[Any], transform: ClipTransform) -> Tensor:
+    "What is wanted of one image, as the model takes it: float32 `[N, 3, H, W]`."
+    return transform(load_crops(path, boxes, transform.size))
 
 
 def _read_ahead(
-    jobs: Iterable[tuple[int, Path, Any]], model: ViTEmbedder, chunk: int
+    groups: Iterable[tuple[Path, list[int], list[Any]]], model: ViTEmbedder, chunk: int
 ) -> Iterator[tuple[int, Tensor]]:
-    "Frames in order, read by threads one chunk ahead of whoever takes them."
+    "Frames in order, read by threads two chunks ahead of whoever takes them."
     transform = eval_transform(model.image_size)
+    waiting: deque[tuple[list[int], Any]] = deque()
+    ahead = 0
     with ThreadPoolExecutor(max_workers=4) as pool:
-        waiting: list[Any] = []
-        for batch in _chunks(jobs, chunk):
-            ahead = [(row, pool.submit(_read_frame, path, box, transform)) for row, path, box in batch]
-            for row, future in waiting:
-                yield row, future.result()
-            waiting = ahead
-        for row, future in waiting:
-            yield row, future.result()
+        for path, rows, boxes in groups:
+            waiting.append((rows, pool.submit(_read_crops, path, boxes, transform)))
+            ahead += len(rows)
+            while ahead > 2 * chunk:
+                rows, future = waiting.popleft()
+                ahead -= len(rows)
+                yield from zip(rows, future.result(), strict=True)
+        for rows, future in waiting:
+            yield from zip(rows, future.result(), strict=True)
 
 
 def embed_folder(
@@ -209,8 +235,8 @@ def embed_folder(
     chunk: int = 64,  # frames that pass through the model at once; no effect on the result
 ) -> np.ndarray:  # float32 [d] unit vector
     "Embed all images of a folder as one sequence."
-    jobs = [(0, path, None) for path in frame_paths(folder)]
-    return embed_frames(model, _read_ahead(jobs, model, chunk), 1, chunk)[0]
+    groups = [(path, [0], [None]) for path in frame_paths(folder)]
+    return embed_frames(model, _read_ahead(groups, model, chunk), 1, chunk)[0]
 
 
 def embed_table(
@@ -219,7 +245,7 @@ def embed_table(
     chunk: int = 64,  # frames that pass through the model at once; no effect on the result
 ) -> np.ndarray:  # float32 [N, d] unit vectors, one for each row
     "Embed every sequence of a table."
-    return embed_frames(model, _read_ahead(image_jobs(table), model, chunk), len(table), chunk)
+    return embed_frames(model, _read_ahead(_image_groups(table), model, chunk), len(table), chunk)
 
 # %% ../../nbs/api/embed/03_embedder.ipynb #1fb367dc
 def _read_checkpoint(path: Path) -> dict[str, Any]:

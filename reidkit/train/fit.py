@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['logger', 'UNDECAYED', 'RESUMABLE', 'split_identities', 'training_tables', 'parameter_groups', 'lr_factor',
-           'training_losses', 'raw_features', 'validate', 'choose_precision', 'Run', 'training_loader', 'set_epoch',
-           'start_run', 'train_step', 'train_epoch', 'save_run', 'log_epoch', 'restore_run', 'validation_row',
-           'FitResult', 'fit']
+           'training_losses', 'raw_features', 'validate', 'choose_precision', 'Run', 'occluder_bank', 'training_loader',
+           'set_epoch', 'start_run', 'train_step', 'train_epoch', 'save_run', 'log_epoch', 'restore_run',
+           'validation_row', 'FitResult', 'fit']
 
 # %% ../../nbs/api/train/02_fit.ipynb #bcd2ac47
 import logging
@@ -38,8 +38,9 @@ from reidkit.core import (
     seed_everything,
 )
 from ..core import device as find_device
-from ..data.sampling import PKBatchSampler
-from ..data.sequences import SequenceDataset, collate_clips, validation_split, window_table
+from ..data.prepare import validation_split
+from ..data.sampling import PKBatchSampler, range_weights
+from ..data.sequences import SequenceDataset, collate_clips, window_table
 from ..data.table import read_table
 from ..data.transforms import train_transform
 from ..embed.embedder import ViTEmbedder, embed_table
@@ -211,6 +212,20 @@ class Run:
         """The model without what accelerate wrapped around it."""
         return self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
 
+# %% ../../nbs/api/train/02_fit.ipynb #occbank1
+def occluder_bank(
+    table: pd.DataFrame,  # windows to train on
+    size: tuple[int, int],  # (H, W)
+    number: int = 64,  # pictures at most
+    seed: int = 0,  # decides which
+) -> Tensor:  # uint8 [M, 3, H, W]: one frame of each of M windows
+    """Pictures of people to cover others with (`data.augment.occlusion`)."""
+    rows = generator(seed, "occluders").permutation(len(table))[:number]
+    frames = SequenceDataset(
+        table.iloc[rows], 1, "random", lambda clip, stream: clip, seed=seed, image_size=size
+    )
+    return torch.cat([frames[place]["frames"] for place in range(len(frames))])
+
 # %% ../../nbs/api/train/02_fit.ipynb #51f92791
 def training_loader(
     table: pd.DataFrame,  # windows to train on
@@ -220,11 +235,12 @@ def training_loader(
 ) -> DataLoader:  # batches with frames [B, T, 3, H, W], mask [B, T], label [B]
     """P×K batches of augmented clips."""
     data, settings = recipe.data, recipe.train
+    bank = occluder_bank(table, data.image_size, seed=settings.seed) if data.augment.occlusion else None
     dataset = SequenceDataset(
         table,
         data.num_frames,
         data.frame_sampling,
-        train_transform(data.image_size, **data.augment.model_dump()),
+        train_transform(data.image_size, **data.augment.model_dump(), occluders=bank),
         seed=settings.seed,
         cache_mb=data.cache_mb / max(1, data.num_workers),  # every worker has a cache of its own
     )
@@ -234,6 +250,8 @@ def training_loader(
         settings.batch.K,
         seed=settings.seed,
         num_batches=settings.batches_per_epoch,
+        weights=range_weights(dataset.person_ids, settings.batch.weights),
+        cameras=dataset.table["camera_id"].to_numpy() if settings.batch.camera_aware else None,
         rank=rank,
         world_size=world_size,
     )

@@ -36,15 +36,47 @@ class Experiment(Section):
 
 # %% ../../nbs/api/train/00_recipe.ipynb #0e951e4c
 class Augment(Section):
-    """Random changes of a training clip: one draw for all its frames, but for the erasing."""
+    """Random changes of a training clip: one draw for all its frames, but for erasing and grey rectangles."""
 
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of mirroring")
     padding: int = Field(default=10, ge=0, description="largest shift, pixels")
+    rotation: float = Field(default=0.0, ge=0, le=180, description="largest angle, degrees; 0 = never")
+    rotation_probability: float = Field(
+        default=0.5, ge=0, le=1, description="of rotating a clip, where rotation is not 0"
+    )
+    occlusion: float = Field(
+        default=0.0, ge=0, le=1, description="probability that somebody else covers some frames of a clip"
+    )
     brightness: float = Field(default=0.2, ge=0, le=1, description="factor within 1 ± this")
     contrast: float = Field(default=0.2, ge=0, le=1, description="factor within 1 ± this")
     saturation: float = Field(default=0.2, ge=0, le=1, description="factor within 1 ± this")
     cast: float = Field(default=0.15, ge=0, le=1, description="gain of each colour channel within 1 ± this")
+    hue: float = Field(default=0.0, ge=0, le=0.5, description="turn of the colour wheel within ± this share")
+    local_grey: float = Field(
+        default=0.0, ge=0, le=1, description="probability of a rectangle without colours, per frame"
+    )
+    grey: float = Field(default=0.0, ge=0, le=1, description="probability of a clip without colours")
+    grey_channels: float = Field(
+        default=0.0, ge=0, le=1, description="probability of three planes of R, G, B, grey, grey, per clip"
+    )
+    sketch_channels: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="probability of three planes of R, G, B, sketch, sketch, per clip",
+    )
     erasing: float = Field(default=0.5, ge=0, le=1, description="probability of a blank rectangle, per frame")
+    erasing_noise: float = Field(
+        default=0.0, ge=0, description="standard deviation of what fills it; 0 = the mean colour"
+    )
+
+    @model_validator(mode="after")
+    def _one_modality(self) -> "Augment":
+        if self.local_grey + self.grey + self.grey_channels + self.sketch_channels > 1 + 1e-9:
+            raise ValueError(
+                "local_grey + grey + grey_channels + sketch_channels must be at most 1: they exclude each other"
+            )
+        return self
 
 
 class Data(Section):
@@ -107,6 +139,23 @@ class Batch(Section):
 
     P: int = Field(default=16, ge=2, description="identities per batch")
     K: int = Field(default=4, ge=2, description="sequences per identity")
+    camera_aware: bool = Field(
+        default=False, description="take an identity's K sequences from as many cameras as possible"
+    )
+    weights: tuple[tuple[int, int, float], ...] = Field(
+        default=(),
+        description="[first, last, factor] of identities (person_id) wanted more often, e.g. [[50030, 80700, 4]]",
+    )
+
+    @model_validator(mode="after")
+    def _ranges_make_sense(self) -> "Batch":
+        for first, last, factor in self.weights:
+            if first > last or factor <= 0:
+                raise ValueError(
+                    f"weights has [{first}, {last}, {factor:g}]; a range is [first, last, factor] with "
+                    "first ≤ last and factor > 0"
+                )
+        return self
 
 
 class Optimizer(Section):

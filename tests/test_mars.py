@@ -1,4 +1,4 @@
-"""Readers on the real files (numbers only, no images) and on trees that are damaged on purpose."""
+"""MARS: the official files (numbers only, no images) and trees that are damaged on purpose."""
 
 from pathlib import Path
 
@@ -8,8 +8,7 @@ from scipy.io import savemat
 
 from reidkit.core import DataError
 from reidkit.data.mars import mars_counts, parse_mars_name, read_mars, read_mars_info
-from reidkit.data.mot_sets import read_mot_tracklets
-from reidkit.data.table import missing_images, read_table, write_table
+from reidkit.data.table import missing_images
 
 
 def test_official_mars_numbers(real_data: Path) -> None:
@@ -36,34 +35,6 @@ def test_official_mars_numbers(real_data: Path) -> None:
     train = table[table["split"] == "train"]
     assert (train["num_frames"] < 25).sum() == 3077
     assert set(table["camera_id"]) == set(range(6))
-
-
-@pytest.mark.parametrize(
-    ("sequence", "tracklets", "boxes"),
-    [
-        ("mot/MOT17-02", 62, 18581),
-        ("mot/MOT17-09", 26, 5325),
-        ("mot/MOT17-13", 110, 11642),
-        ("mot/TUD-Campus", 8, 359),
-        ("mot/TUD-Stadtmitte", 10, 1156),
-        ("images/TUD-Campus", 8, 359),
-        ("images/PETS-S3-MF1", 7, 620),
-    ],
-)
-def test_real_mot_sequences(real_data: Path, sequence: str, tracklets: int, boxes: int) -> None:
-    table = read_mot_tracklets(real_data / sequence)
-    assert (len(table), table["num_frames"].sum()) == (tracklets, boxes)
-    assert table["video_id"].unique().tolist() == [Path(sequence).name]
-    missing = missing_images(table)
-    assert len(missing) == (0 if sequence.startswith("images") else boxes)
-
-
-def test_a_folder_of_real_sequences(real_data: Path, tmp_path: Path) -> None:
-    table = read_mot_tracklets(real_data / "mot", pattern="MOT17-*")
-    assert table["camera_id"].nunique() == 3
-    assert table["person_id"].is_unique
-    back = read_table(write_table(table, tmp_path / "mot.parquet"))
-    assert back["boxes"].tolist() == table["boxes"].tolist()
 
 
 # ---- a tiny MARS tree, names only --------------------------------------------------------
@@ -158,78 +129,3 @@ def test_unreadable_matlab_file(tmp_path: Path) -> None:
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(DataError):
         parse_mars_name(name)
-
-
-# ---- MOTChallenge -----------------------------------------------------------------------
-
-
-def write_sequence(folder: Path, text: str, images: tuple[str, ...] = ()) -> Path:
-    (folder / "gt").mkdir(parents=True)
-    (folder / "gt" / "gt.txt").write_text(text)
-    for name in images:
-        (folder / "img1").mkdir(exist_ok=True)
-        (folder / "img1" / name).touch()
-    return folder
-
-
-def test_boxes_start_at_zero_and_gaps_stay(tmp_path: Path) -> None:
-    sequence = write_sequence(
-        tmp_path / "a", "5,7,1,1,10,20,1,1,1\n2,7,3.5,4,10,20,1,1,0.5\n2,8,1,1,5,5,0,1,1\n"
-    )
-    row = read_mot_tracklets(sequence).iloc[0]
-    assert row["boxes"] == [[2.5, 3, 12.5, 23], [0, 0, 10, 20]]
-    assert (row["frames"], row["start"], row["num_frames"]) == (["000002.jpg", "000005.jpg"], 2, 2)
-    assert (row["person_id"], row["sequence_id"], row["video_id"]) == (7, 7, "a")
-
-
-def test_the_class_counts_in_nine_columns_only(tmp_path: Path) -> None:
-    nine = write_sequence(tmp_path / "nine", "1,1,1,1,5,5,1,1,1\n1,2,1,1,5,5,1,7,1\n")
-    ten = write_sequence(tmp_path / "ten", "1,1,1,1,5,5,1,4.4,5.5,0\n1,2,1,1,5,5,1,7.1,5.5,0\n")
-    seven = write_sequence(tmp_path / "seven", "1,1,1,1,5,5,-1\n1,2,1,1,5,5,-1\n")
-    assert [len(read_mot_tracklets(path)) for path in (nine, ten, seven)] == [1, 2, 2]
-    assert read_mot_tracklets(nine, classes=(7,))["sequence_id"].tolist() == [2]
-
-
-def test_image_names_are_found_by_number(tmp_path: Path) -> None:
-    text = "1,1,1,1,5,5,1,1,1\n2,1,1,1,5,5,1,1,1\n3,1,1,1,5,5,1,1,1\n"
-    sequence = write_sequence(tmp_path / "a", text, ("frame_0001.png", "frame_0002.png", "notes3.txt"))
-    (sequence / "seqinfo.ini").write_text("[Sequence]\nimDir=img1\nimExt=.png\n")
-    table = read_mot_tracklets(sequence)
-    assert table["frames"].iloc[0] == ["frame_0001.png", "frame_0002.png", "000003.png"]
-    assert missing_images(table)["path"].map(lambda text: Path(text).name).tolist() == ["000003.png"]
-
-
-def test_several_sequences(tmp_path: Path) -> None:
-    for name in ("s10", "s2"):
-        write_sequence(tmp_path / "train" / name, "1,1,1,1,5,5,1,1,1\n")
-    table = read_mot_tracklets(tmp_path, split="test")
-    assert table["video_id"].tolist() == ["s2", "s10"]
-    assert table["person_id"].tolist() == [1, 10001]
-    assert table["role"].tolist() == ["gallery", "gallery"]
-    assert read_mot_tracklets(tmp_path, shared_ids=True)["person_id"].tolist() == [1, 1]
-
-
-def test_one_video_three_times(tmp_path: Path) -> None:
-    for detector in ("DPM", "FRCNN", "SDP"):
-        write_sequence(tmp_path / f"MOT17-02-{detector}", "1,1,1,1,5,5,1,1,1\n")
-    with pytest.raises(DataError, match=r"are the same video: choose one with pattern="):
-        read_mot_tracklets(tmp_path)
-    assert read_mot_tracklets(tmp_path, pattern="*-SDP")["video_id"].tolist() == ["MOT17-02-SDP"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1,1,1,1,5,5,1,1,1\nframe,1,1,1,5,5,1,1,1\n", "line 2 .* must hold numbers"),
-        ("1,1,1,1,5,-5,1,1,1\n", "line 1 .* positive width and height"),
-        ("0,1,1,1,5,5,1,1,1\n", "line 1 .* whole frame ≥ 1"),
-        ("1,1,1,1,5,5,1,1,1\n1,1,1,1,5,6,1,1,1\n", "line 2 .* repeats"),
-        ("1,1,1,1,5,5,1,1,1\n\n2,1,1,1,5,5,1,1,1\n", "line 2 .* must hold numbers"),
-        ("1 1 1 1 5 5 1\n", "has 1 columns"),
-        ("", "no comma-separated MOT file"),
-        ("1,1,1,1,5,5,0,1,1\n", "no ground-truth row"),
-    ],
-)
-def test_bad_ground_truth(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        read_mot_tracklets(write_sequence(tmp_path / "a", text))
