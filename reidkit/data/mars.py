@@ -67,6 +67,10 @@ def write_mars(
     with atomic_path(root) as fresh:
         (fresh / "info").mkdir(parents=True)
         for tracklet in tracklets:
+            if tracklet.split == "val":
+                raise DataError(
+                    f"{root}: MARS has no validation split; make person {tracklet.person_id} train or test."
+                )
             part = "train" if tracklet.split == "train" else "test"
             own, first = _mars_names(tracklet), len(names[part]) + 1
             for name, image in zip(own, tracklet.images, strict=True):

@@ -22,7 +22,14 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, DataError, atomic_path, generator, progress
-from .layouts import Tracklet, check_disjoint, list_images, report_counts, write_image
+from reidkit.data.layouts import (
+    Tracklet,
+    check_disjoint,
+    check_storable,
+    list_images,
+    report_counts,
+    write_image,
+)
 from .table import IMAGE_SUFFIXES, natural_key, validate
 
 # %% ../../nbs/api/data/02b_object_sets.ipynb #26cc722a
@@ -89,12 +96,7 @@ def _finish(parts: Sequence[pd.DataFrame], where: Path) -> pd.DataFrame:
 def _storable(tracklets: Iterable[Tracklet], layout: str) -> Iterator[tuple[Tracklet, int, np.ndarray]]:
     """Every image with its tracklet and its number from 1, or a `DataError` that names what does not fit."""
     for tracklet in tracklets:
-        splits = {"train": "train", "query": "test", "gallery": "test"}
-        if splits.get(tracklet.role) != tracklet.split or tracklet.person_id < 1:
-            raise DataError(
-                f"{layout} has no place for a {tracklet.role} tracklet of person {tracklet.person_id} in the split "
-                f"{tracklet.split}: leave it out."
-            )
+        check_storable(tracklet, layout)
         for number, image in enumerate(tracklet.images, start=1):
             yield tracklet, number, image
 

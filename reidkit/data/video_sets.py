@@ -20,7 +20,14 @@ import pandas as pd
 from scipy.io import loadmat, savemat
 
 from ..core import ConfigError, DataError, atomic_path, generator, progress
-from .layouts import Tracklet, check_disjoint, list_images, report_counts, write_image
+from reidkit.data.layouts import (
+    Tracklet,
+    check_disjoint,
+    check_storable,
+    list_images,
+    report_counts,
+    write_image,
+)
 from .table import natural_key, validate
 
 # %% ../../nbs/api/data/02c_video_sets.ipynb #b3c56936
@@ -86,16 +93,6 @@ def parse_duke_name(
     return DukeName(*map(int, match.groups()))
 
 # %% ../../nbs/api/data/02c_video_sets.ipynb #4dcc8097
-def _check_role(tracklet: Tracklet, layout: str) -> None:
-    splits = {"train": "train", "query": "test", "gallery": "test"}
-    fits = splits.get(tracklet.role) == tracklet.split and tracklet.person_id >= 1
-    if not fits or not len(tracklet.images):
-        raise DataError(
-            f"{layout} has no place for a {tracklet.role} tracklet of person {tracklet.person_id} in the split "
-            f"{tracklet.split} with {len(tracklet.images)} frames: leave it out."
-        )
-
-
 def write_duke_video(
     tracklets: Iterable[Tracklet],  # train, query and gallery ones; cameras 0 to 8, up to 9999 frames
     root: str | Path,  # the folder to make; one that is there is replaced
@@ -104,7 +101,7 @@ def write_duke_video(
     counted = {"train": 0, "query": 0, "gallery": 0}
     with atomic_path(root) as fresh:
         for tracklet in tracklets:
-            _check_role(tracklet, "DukeMTMC-VideoReID")
+            check_storable(tracklet, "DukeMTMC-VideoReID")
             counted[tracklet.role] += 1
             person = f"{tracklet.person_id:04d}"
             folder = fresh / tracklet.role / person / f"{counted[tracklet.role]:04d}"
@@ -299,7 +296,7 @@ def _write_views(
     """Write the images; the people of each split, sorted."""
     seen: dict[tuple[int, int], str] = {}
     for tracklet in tracklets:
-        _check_role(tracklet, layout)
+        check_storable(tracklet, layout)
         person, camera = tracklet.person_id, tracklet.camera_id
         if camera > 1 or person > highest or (person, camera) in seen:
             raise DataError(
