@@ -22,7 +22,7 @@ from reidkit.data.synth import World, render_tracklet, render_tracklets, render_
 from reidkit.metrics.ranking import EmbeddingSet
 from reidkit.tracking.video import VideoWriter, open_source
 
-VERBS = ["demo", "prepare-mars", "train", "embed", "evaluate", "track", "eval-mot"]
+VERBS = ["demo", "data", "prepare-mars", "train", "embed", "evaluate", "track", "eval-mot"]
 
 
 def reidkit(*arguments: object) -> SimpleNamespace:
@@ -101,6 +101,55 @@ def test_prepare_mars_names_what_is_missing(tmp_path):
     message = refused("prepare-mars", "--raw-root", tmp_path / "no", "--out-root", tmp_path / "out")
     assert str(tmp_path / "no") in message
     assert not (tmp_path / "out" / "index.csv").exists()
+
+
+@pytest.mark.parametrize("verb", ["layouts", "index", "check", "describe", "join", "render"])
+def test_data_help_teaches(verb):
+    assert len(good("data", verb, "--help").splitlines()) > 6
+
+
+def test_data_index_and_describe(trees, tmp_path):
+    printed = good("data", "index", "mars", trees / "mars", "--output", tmp_path / "mars.parquet")
+    assert "train train" in printed and f"wrote {tmp_path / 'mars.parquet'}" in printed
+    printed = good("data", "describe", tmp_path / "mars.parquet", "--plot", tmp_path / "mars.png")
+    assert cv2.imread(str(tmp_path / "mars.png")) is not None and "test query" in printed
+
+
+def test_data_check_says_by_its_exit_code_what_is_missing(trees, tmp_path):
+    official = reidkit("data", "check", "mars", trees / "mars")
+    assert official.returncode == 1 and "0 of" in official.stdout
+    good("data", "render", "label-lists", tmp_path / "lists", "--people", 4, "--cameras", 2)
+    assert "; 0 of" in good("data", "check", "label-lists", tmp_path / "lists")
+    lost = next((tmp_path / "lists").rglob("*.jpg"))
+    lost.unlink()
+    incomplete = reidkit("data", "check", "label-lists", tmp_path / "lists")
+    assert incomplete.returncode == 1 and f"missing: {lost}" in incomplete.stdout
+
+
+def test_data_join_keeps_people_apart(trees, tmp_path):
+    for name in ("one", "two"):
+        good("data", "index", "mars", trees / "mars", "--output", tmp_path / f"{name}.csv")
+    tables = [f"{name}={tmp_path / name}.csv" for name in ("one", "two")]
+    good("data", "join", *tables, "--output", tmp_path / "both.csv")
+    both = pd.read_csv(tmp_path / "both.csv")
+    people = both[both["person_id"] > 0].groupby("dataset")["person_id"].agg(set)
+    assert len(people["one"]) == len(people["two"]) == 8 and not people["one"] & people["two"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["index", "market-1501", "."], "did you mean market1501"),
+        (["index", "vehicleid", ".", "-o", "test_sise=800"], "no option test_sise; it has test_size, seed"),
+        (["index", "vehicleid", ".", "-o", "800"], "no key=value"),
+        (["index", "mars", "nowhere"], "nowhere does not exist: give the folder of MARS"),
+        (["join", "table.csv"], "under a name of its own"),
+    ],
+)
+def test_data_refuses_with_the_remedy(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("data", *arguments, "--output", "x.csv")
+    assert not (tmp_path / "x.csv").exists()
 
 
 @pytest.fixture(scope="module")
