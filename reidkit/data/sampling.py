@@ -101,6 +101,30 @@ def group_rows(
     first = np.flatnonzero(np.diff(ordered, prepend=-1))
     return ordered[first], rows, np.append(first, len(rows))
 
+# %% ../../nbs/api/data/05_sampling.ipynb #smpcheck
+def _check_sizes(P: int, K: int, rank: int, world_size: int, num_batches: int | None, people: int) -> None:
+    if min(P, K) < 1 or not 0 <= rank < world_size:
+        raise ConfigError("P and K must be at least 1, and rank between 0 and world_size − 1.")
+    if num_batches is not None and num_batches < 1:
+        raise ConfigError(f"num_batches = {num_batches} must be at least 1; leave it out for the default.")
+    if people < P * world_size:
+        raise ConfigError(
+            f"P = {P} identities for each of {world_size} process(es) are wanted, "
+            f"but the labels hold {people}: lower P or add people."
+        )
+
+
+def _weights_of(identities: np.ndarray, wanted: Mapping[int, float]) -> np.ndarray:
+    """One weight for each identity, 1 where none is wanted."""
+    keys = np.fromiter(wanted.keys(), np.int64, len(wanted))
+    values = np.fromiter(wanted.values(), np.float64, len(wanted))
+    unknown = np.setdiff1d(keys, identities).tolist()
+    if unknown or not (np.isfinite(values) & (values > 0)).all():
+        raise ConfigError(f"weights must be positive and name labels that occur; unknown: {unknown[:10]}.")
+    weights = np.ones(len(identities))
+    weights[np.searchsorted(identities, keys)] = values
+    return weights
+
 # %% ../../nbs/api/data/05_sampling.ipynb #eac245c7
 class PKBatchSampler:
     """Batches of row numbers: P distinct identities with K rows each, grouped by identity."""
@@ -122,37 +146,12 @@ class PKBatchSampler:
         self.identities, self.rows, self.offsets = group_rows(labels)
         self.P, self.K, self.seed, self.rank, self.world_size = P, K, seed, rank, world_size
         self.epoch = 0
-        self._check(num_batches)
-        self.weights = self._weights(weights or {})
+        _check_sizes(P, K, rank, world_size, num_batches, len(self.identities))
+        self.weights = _weights_of(self.identities, weights or {})
         self.cameras = None if cameras is None else _whole_numbers(cameras, "cameras")
         if self.cameras is not None and len(self.cameras) != len(labels):
             raise DataError(f"There are {len(self.cameras)} cameras for {len(labels)} labels; give one each.")
         self.num_batches = num_batches or max(1, len(self.rows) // (P * K * world_size))
-
-    def _check(self, num_batches: int | None) -> None:
-        if min(self.P, self.K) < 1 or not 0 <= self.rank < self.world_size:
-            raise ConfigError("P and K must be at least 1, and rank between 0 and world_size − 1.")
-        if num_batches is not None and num_batches < 1:
-            raise ConfigError(
-                f"num_batches = {num_batches} must be at least 1; leave it out for the default."
-            )
-        if len(self.identities) < self.P * self.world_size:
-            raise ConfigError(
-                f"P = {self.P} identities for each of {self.world_size} process(es) are wanted, "
-                f"but the labels hold {len(self.identities)}: lower P or add people."
-            )
-
-    def _weights(self, wanted: Mapping[int, float]) -> np.ndarray:
-        keys = np.fromiter(wanted.keys(), np.int64, len(wanted))
-        values = np.fromiter(wanted.values(), np.float64, len(wanted))
-        unknown = np.setdiff1d(keys, self.identities).tolist()
-        if unknown or not (np.isfinite(values) & (values > 0)).all():
-            raise ConfigError(
-                f"weights must be positive and name labels that occur; unknown: {unknown[:10]}."
-            )
-        weights = np.ones(len(self.identities))
-        weights[np.searchsorted(self.identities, keys)] = values
-        return weights
 
     def set_epoch(
         self,

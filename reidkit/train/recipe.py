@@ -78,7 +78,7 @@ class Augment(Section):
             )
         return self
 
-
+# %% ../../nbs/api/train/00_recipe.ipynb #datasect
 class Data(Section):
     """What is read, and how a clip is made of it."""
 
