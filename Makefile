@@ -74,7 +74,7 @@ lab: $(STAMP)  ## JupyterLab on the notebooks
 
 bench: $(STAMP)  ## measure reidkit against slow twins and peers on this machine
 	@echo "== bench: speed and memory, as ratios in one run"
-	@python benchmarks/run.py
+	@python benchmarks/run.py && python benchmarks/sampler.py && python benchmarks/loader.py
 
 hooks: $(STAMP)  ## git hooks: clean, export and lint before each commit
 	@nbdev_install_hooks && pre-commit install
