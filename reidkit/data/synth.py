@@ -366,9 +366,8 @@ def _detect(
     error = rng.normal(0, difficulty.jitter, (len(extent), 4)) * np.tile(extent, 2)
     score = np.clip(0.35 + 0.6 * visibility + rng.normal(0, 0.07, len(extent)), 0.05, 0.99)
     seen = rng.random(len(extent)) < np.clip(2.2 * visibility - 0.15, 0, 0.97)
-    found = np.column_stack([cut_boxes(boxes + error, draw_cuts(len(boxes), difficulty.cut, rng)), score])[
-        seen
-    ]
+    ends = np.sort((boxes + error).reshape(-1, 2, 2), axis=1).reshape(-1, 4)  # never inside out
+    found = np.column_stack([cut_boxes(ends, draw_cuts(len(ends), difficulty.cut, rng)), score])[seen]
     ghosts = np.zeros((rng.poisson(0.25), 5))
     for ghost in ghosts:
         tall = rng.uniform(0.15, 0.5) * size[1]
@@ -463,9 +462,9 @@ def _stroll(
         inside = inside and abs(ends[1, 0]) < 0.9 * camera.half_view(ends[1, 1]) - 0.3
         if inside and _hidden(camera, [*ends, ends.mean(0)]) <= 1:
             break
-    else:
-        ends[1] = ends[0] * (-1, 1) + (0, 0.5)
-    corners = np.stack([ends[0], ends.mean(0) + rng.normal(0, 0.2, 2), ends[1]])
+    else:  # sideways, or a few steps in a direction that is allowed
+        ends[1] = ends[0] * (-1, 1) + (0, 0.5) if view_range == 180 else 0.7 * ends[0] + 0.3 * ends[1]
+    corners = np.stack([ends[0], ends.mean(0) + rng.normal(0, 0.2, 2) * (view_range / 180), ends[1]])
     length = np.linalg.norm(np.diff(corners, axis=0), axis=1).sum() * 0.97
     distance = np.arange(num_frames) * person.speed / FRAME_RATE
     lap, rest = np.divmod(distance, length)
