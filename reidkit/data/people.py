@@ -680,9 +680,9 @@ def motion_kernel(
     dy: float,  # pixels down
 ) -> np.ndarray:  # float32 [h, w], odd sides, sum 1: how its light is spread around the middle of that way
     """A line of light as a filter, soft at its ends by a pixel so that it grows evenly with the way."""
-    half_x, half_y = int(math.ceil(abs(dx) / 2)), int(math.ceil(abs(dy) / 2))
+    half_x, half_y = math.ceil(abs(dx) / 2), math.ceil(abs(dy) / 2)
     kernel = np.zeros((2 * half_y + 1, 2 * half_x + 1), np.float32)
-    taps = 4 * int(math.ceil(max(abs(dx), abs(dy)))) + 1
+    taps = 4 * math.ceil(max(abs(dx), abs(dy))) + 1
     for tap in range(taps):
         along = (tap + 0.5) / taps - 0.5
         x, y = half_x + along * dx, half_y + along * dy

@@ -365,8 +365,8 @@ _SURFACES: dict[str, tuple] = {
 }
 
 # %% ../../nbs/api/data/00b_places.ipynb #4f97a12f
-def _backdrop(camera: Camera, size: tuple[int, int]) -> np.ndarray:
-    """The empty place, float64 [H, W, 3]."""
+def _backdrop(camera: Camera, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The empty place in its own light and in even light, float64 [H, W, 3] each."""
     ground, side, back, distance, roof = _SURFACES[camera.place]
     rows, columns = np.mgrid[: size[0], : size[1]].reshape(2, -1)
     focal, sin, cos = camera.focal * size[0], math.sin(camera.pitch), math.cos(camera.pitch)
@@ -391,12 +391,12 @@ def _backdrop(camera: Camera, size: tuple[int, int]) -> np.ndarray:
     image[lamp] = 255
     sky = (surface == 1) & (y > roof)
     image[sky] = _paint(1 - 0.02 * (y[sky] - roof), (198, 220, 240))
-    floor = surface == 0
-    image[floor] *= camera.brightness(x[floor], z[floor])[:, None]
     wall = (surface == 1) | (surface == 2)
     corner = np.where(surface == 1, np.abs(camera.half_width - np.abs(x)), np.abs(z - distance))
     image[wall] *= (1 - 0.25 * np.exp(-np.minimum(corner, y)[wall] / 0.25))[:, None]  # corners are darker
-    return image.reshape(*size, 3)
+    even, floor = image.copy(), surface == 0
+    image[floor] *= camera.brightness(x[floor], z[floor])[:, None]
+    return image.reshape(*size, 3), even.reshape(*size, 3)
 
 # %% ../../nbs/api/data/00b_places.ipynb #449734b1
 def _art(kind: str, scale: float, rng: np.random.Generator) -> np.ndarray:
@@ -493,31 +493,37 @@ _THINGS = {
     "pillar": (_pillar, 0.75, 6.0),
 }  # fmt: skip
 
-# %% ../../nbs/api/data/00b_places.ipynb #c2ba6cde
+# %% ../../nbs/api/data/00b_places.ipynb #d2856c37
 @lru_cache(maxsize=32)
-def _empty_place(camera: Camera, size: tuple[int, int]) -> np.ndarray:
-    """The place without things, uint8 [H, W, 3], scene colour."""
+def _empty_place(camera: Camera, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The place without things in its own and in even light, uint8 [H, W, 3] each, scene colour."""
     fine = 2 if size[0] < 600 else 1  # large images alias little, and drawing them takes long
-    backdrop = _backdrop(camera, (fine * size[0], fine * size[1])).astype(np.float32)
-    return np.clip(cv2.resize(backdrop, size[::-1], interpolation=cv2.INTER_AREA), 0, 255).astype(np.uint8)
+    usual, even = (
+        np.clip(cv2.resize(drawn.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA), 0, 255)
+        for drawn in _backdrop(camera, (fine * size[0], fine * size[1]))
+    )
+    return usual.astype(np.uint8), even.astype(np.uint8)
 
 
 def _background(camera: Camera, size: tuple[int, int]) -> np.ndarray:
     """The place as a camera's shade and backdrop want it; a copy to paint on."""
     image = wall = np.full((*size, 3), 150, np.uint8)
     if camera.backdrop > 0:
-        eye = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-        sensor = dict(colour=eye, gamma=1.0, vignette=0.0, noise=0.0, blur=0.0, occluders=(), backdrop=1.0)
-        usual = _empty_place(replace(camera, shade=1.0, **sensor), size)
-        if camera.shade == 1:
-            image = usual.copy()
-        else:
-            even = _empty_place(replace(camera, shade=0.0, **sensor), size)
-            image = cv2.addWeighted(even, 1 - camera.shade, usual, camera.shade, 0)
+        image = _shaded(camera, size)
     return (
         cv2.addWeighted(image, camera.backdrop, wall, 1 - camera.backdrop, 0)
         if camera.backdrop < 1
         else image
+    )
+
+
+def _shaded(camera: Camera, size: tuple[int, int]) -> np.ndarray:
+    """The whole place at a camera's contrast of light and shade."""
+    neutral = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))  # what the place does not depend on
+    plain = replace(camera, colour=neutral, gamma=1.0, vignette=0.0, occluders=(), shade=1.0, backdrop=1.0)
+    usual, even = _empty_place(plain, size)
+    return (
+        usual.copy() if camera.shade == 1 else cv2.addWeighted(even, 1 - camera.shade, usual, camera.shade, 0)
     )
 
 # %% ../../nbs/api/data/00b_places.ipynb #4674c8b0

@@ -79,6 +79,8 @@ class World:
         seed: int = 0,  # of the tracklet or video
     ) -> int:  # 0, or 1 or 2 when they have changed
         """What somebody wears in one tracklet, or in one video."""
+        if self.difficulty.clothing_change == 0:
+            return 0
         rng = generator(self.seed, "outfit", person_id, camera_id, seed)
         return int(rng.integers(1, 3)) if rng.random() < self.difficulty.clothing_change else 0
 
@@ -285,8 +287,8 @@ def _crowd(ordinary: int, mean: float, rng: np.random.Generator) -> int:
 def _beside(corners: np.ndarray, member: int, camera: Camera) -> np.ndarray:
     """The way of a member of a group: the first in the middle, the others to the sides and a little behind."""
     ahead = (corners[2] - corners[0]) / max(np.linalg.norm(corners[2] - corners[0]), 1e-6)
-    aside = (1 if member % 2 else -1) * ((member + 1) // 2) * 0.55
-    moved = corners + aside * np.array([ahead[1], -ahead[0]]) - 0.3 * member * ahead
+    aside = (1 if member % 2 else -1) * ((member + 1) // 2) * 0.4
+    moved = corners + aside * np.array([ahead[1], -ahead[0]]) - 0.4 * member * ahead
     lane = camera.half_width - 0.4
     return np.column_stack([np.clip(moved[:, 0], -lane, lane), moved[:, 1]]) if member else corners
 
@@ -322,8 +324,8 @@ def _schedule(
     slots = [0] * min(num_visible, len(people))
     while slots and min(slots) < num_frames:
         together = 1 + _crowd(0, difficulty.neighbours, rng)
-        group = np.argsort(slots, kind="stable")[:together]
-        group = [slot for slot in group if slots[slot] <= slots[group[0]] + 2 * FRAME_RATE]
+        first_free = np.argsort(slots, kind="stable")[:together].tolist()
+        group = [slot for slot in first_free if slots[slot] <= slots[first_free[0]] + 2 * FRAME_RATE]
         start = slots[group[-1]]  # whoever is early waits for the last, two seconds at most
         waiting = [person for person in people if free_from[person.person_id] <= start]
         if not waiting:
@@ -364,9 +366,8 @@ def _detect(
     error = rng.normal(0, difficulty.jitter, (len(extent), 4)) * np.tile(extent, 2)
     score = np.clip(0.35 + 0.6 * visibility + rng.normal(0, 0.07, len(extent)), 0.05, 0.99)
     seen = rng.random(len(extent)) < np.clip(2.2 * visibility - 0.15, 0, 0.97)
-    found = np.column_stack([cut_boxes(boxes + error, draw_cuts(len(boxes), difficulty.cut, rng)), score])[
-        seen
-    ]
+    ends = np.sort((boxes + error).reshape(-1, 2, 2), axis=1).reshape(-1, 4)  # never inside out
+    found = np.column_stack([cut_boxes(ends, draw_cuts(len(ends), difficulty.cut, rng)), score])[seen]
     ghosts = np.zeros((rng.poisson(0.25), 5))
     for ghost in ghosts:
         tall = rng.uniform(0.15, 0.5) * size[1]
@@ -461,9 +462,9 @@ def _stroll(
         inside = inside and abs(ends[1, 0]) < 0.9 * camera.half_view(ends[1, 1]) - 0.3
         if inside and _hidden(camera, [*ends, ends.mean(0)]) <= 1:
             break
-    else:
-        ends[1] = ends[0] * (-1, 1) + (0, 0.5)
-    corners = np.stack([ends[0], ends.mean(0) + rng.normal(0, 0.2, 2), ends[1]])
+    else:  # sideways, or a few steps in a direction that is allowed
+        ends[1] = ends[0] * (-1, 1) + (0, 0.5) if view_range == 180 else 0.7 * ends[0] + 0.3 * ends[1]
+    corners = np.stack([ends[0], ends.mean(0) + rng.normal(0, 0.2, 2) * (view_range / 180), ends[1]])
     length = np.linalg.norm(np.diff(corners, axis=0), axis=1).sum() * 0.97
     distance = np.arange(num_frames) * person.speed / FRAME_RATE
     lap, rest = np.divmod(distance, length)
@@ -718,11 +719,12 @@ def _role(place: int, track: _Track, queries: set[int]) -> str:
 
 def _render_track(world: World, split: str, track: _Track, size: tuple[int, int], seed: int) -> Tracklet:
     shared = (track.camera_id, track.frames)
+    found: tuple[np.ndarray, dict[str, np.ndarray] | None]
     if track.kind == "person":
-        images, truth = film_tracklet(world, track.person_id, *shared, 1000 * seed + track.number, size)
+        found = film_tracklet(world, track.person_id, *shared, 1000 * seed + track.number, size)
     else:
-        images, truth = _lost_and_found(world, *shared, track.kind, 1000 * seed + track.number, size)
-    return Tracklet(split, track.role, track.person_id, track.camera_id, track.number, images, truth)
+        found = _lost_and_found(world, *shared, track.kind, 1000 * seed + track.number, size)
+    return Tracklet(split, track.role, track.person_id, track.camera_id, track.number, *found)
 
 # %% ../../nbs/api/data/01_synth.ipynb #1af3867c
 def render_tracklets(
