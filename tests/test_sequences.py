@@ -388,6 +388,30 @@ def test_collate_pads_with_a_mask(raw: Path, tmp_path: Path) -> None:
     assert torch.equal(batch["frames"][1, : lengths[1]], data[1]["frames"])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("sampling", ["restricted", "dense", "all"])
+def test_batches_are_the_items(raw: Path, workers: int, sampling: str) -> None:
+    data = SequenceDataset(read_mars(raw), 4, sampling, train_transform((32, 16)), seed=1)
+    loader = DataLoader(data, batch_size=5, num_workers=workers, collate_fn=collate_clips)
+    for number, batch in enumerate(loader):
+        items = [data[place] for place in range(5 * number, min(5 * number + 5, len(data)))]
+        for name, value in collate_clips(items).items():
+            assert torch.equal(batch[name], value) and batch[name].dtype == value.dtype
+        assert batch["frames"].is_contiguous()
+        assert batch["frames"].is_shared() == (workers > 0)
+
+
+def test_a_batch_made_in_place_is_not_copied(raw: Path) -> None:
+    data = SequenceDataset(read_mars(raw), 4, image_size=(16, 8))
+    items = data.__getitems__([3, 1, 4])
+    frames = collate_clips(items)["frames"]
+    assert frames.data_ptr() == items[0]["frames"].data_ptr()
+    for part in (items[:2], items[::-1], [items[0], items[0], items[2]], [*items, data[5]]):
+        batch = collate_clips(part)["frames"]
+        assert batch.data_ptr() != frames.data_ptr()
+        assert torch.equal(batch, torch.stack([item["frames"] for item in part]))
+
+
 def test_windows_keep_boxes_and_places(tmp_path: Path) -> None:
     row = {
         "split": ["train"],
@@ -421,7 +445,6 @@ def test_dense_items_are_clips(raw: Path, tmp_path: Path, stride: int) -> None:
     found: dict[int, list] = {row: [] for row in range(len(table))}
     for place in range(len(data)):
         item = data[place]
-        assert (item["index"], item["clip"]) == data.row_and_clip(place)
         assert item["clip"] == len(found[item["index"]])
         assert item["label"] == whole.labels[item["index"]]
         own = sample_frames(table["num_frames"][item["index"]], 4, "dense", stride=stride, clip=item["clip"])

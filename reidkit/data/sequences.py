@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TAILS', 'SAMPLINGS', 'ClipFunction', 'windows', 'window_table', 'tail_losses', 'count_clips', 'sample_frames',
-           'PackedFrames', 'SequenceDataset', 'average_clips', 'collate_clips']
+           'PackedFrames', 'training_labels', 'SequenceDataset', 'average_clips', 'collate_clips']
 
 # %% ../../nbs/api/data/03_sequences.ipynb #9099af90
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from ..core import ConfigError, DataError, generator
 from .images import FrameReader
@@ -246,10 +246,67 @@ class PackedFrames:
             return paths, [None] * len(paths)
         return paths, [self.boxes[1][first + place].tolist() for place in places]
 
+# %% ../../nbs/api/data/03_sequences.ipynb #ffdc144d
+def _batch_like(frames: Tensor, number: int) -> Tensor:
+    """Room for so many clips; shared memory in a loader process, as torch's own collation does."""
+    shape = (number, *frames.shape)
+    if get_worker_info() is None:
+        return frames.new_empty(shape)
+    storage = torch.UntypedStorage._new_shared(number * frames.nbytes)
+    return frames.new_empty(0).set_(storage, 0, shape)  # type: ignore[call-overload]
+
+
+def _place_items(
+    items: Iterable[dict[str, Any]],  # made one after the other
+    number: int,  # of items
+) -> list[dict[str, Any]]:  # the items, their frames in one tensor where the shapes agree
+    """Put each item's frames into a batch as soon as it is there, so that its own memory is free again."""
+    placed: list[dict[str, Any]] = []
+    batch = None
+    for place, item in enumerate(items):
+        frames = item["frames"]
+        batch = _batch_like(frames, number) if batch is None else batch
+        if frames.shape == batch.shape[1:] and frames.dtype == batch.dtype:
+            item["frames"] = batch[place].copy_(frames)
+        placed.append(item)
+    return placed
+
+
+def _joined(clips: Sequence[Tensor]) -> Tensor | None:
+    """The batch whose rows these clips are, if they are."""
+    first, step = clips[0], clips[0].numel()
+    start = first.data_ptr()
+    whole = first.untyped_storage().nbytes() == len(clips) * first.nbytes and first.is_contiguous()
+    if not whole or any(
+        clip.data_ptr() != start + place * first.nbytes or clip.shape != first.shape
+        for place, clip in enumerate(clips)
+    ):
+        return None
+    return first.as_strided((len(clips), *first.shape), (step, *first.stride()))
+
 # %% ../../nbs/api/data/03_sequences.ipynb #1d191425
 ClipFunction = Callable[[Tensor, np.random.Generator | None], Tensor]
 
 
+def training_labels(
+    table: pd.DataFrame,  # the columns person_id and role are enough
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # label of every row (−1 where it does not train), person_id of every label
+    """Number the people of the training rows 0 … C−1."""
+    people, trains = table["person_id"].to_numpy(), (table["role"] == "train").to_numpy()
+    person_ids = np.unique(people[trains])
+    return np.where(trains, np.searchsorted(person_ids, people), -1), person_ids
+
+
+def _row_and_clip(last: np.ndarray | None, index: int) -> tuple[int, int]:
+    """The row of an item and the number of its clip; `last` is the item after each row's last one."""
+    if last is None:
+        return index, 0
+    row = int(np.searchsorted(last, index, side="right"))
+    return row, index - (int(last[row - 1]) if row else 0)
+
+# %% ../../nbs/api/data/03_sequences.ipynb #3fc8d715
 class SequenceDataset(Dataset):
     """Clips of T frames with mask, label and index: one per row of a sequence table, or several (`dense`)."""
 
@@ -272,10 +329,8 @@ class SequenceDataset(Dataset):
         self.transform = transform or eval_transform(size)
         self.packed = PackedFrames(whole)
         self.table = whole.drop(columns=["frames", "boxes"], errors="ignore")  # without what is packed
-        people, trains = whole["person_id"].to_numpy(), (whole["role"] == "train").to_numpy()
-        self.person_ids = np.unique(people[trains])
+        self.labels, self.person_ids = training_labels(whole)  # labels are one for each item
         self.num_classes = len(self.person_ids)
-        self.labels = np.where(trains, np.searchsorted(self.person_ids, people), -1)  # of every item
         self._last = None  # of every row: the item after its last
         if sampling == "dense":
             clips = np.asarray(count_clips(self.packed.num_frames, length, stride))
@@ -293,19 +348,9 @@ class SequenceDataset(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def row_and_clip(
-        self,
-        index: int,  # of an item, from 0
-    ) -> tuple[int, int]:  # row of the table, number of the clip in it
-        """Where an item comes from."""
-        if self._last is None:
-            return index, 0
-        row = int(np.searchsorted(self._last, index, side="right"))
-        return row, index - (int(self._last[row - 1]) if row else 0)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = range(len(self))[index]  # from the end where negative; out of range raises IndexError
-        row, clip = self.row_and_clip(index)
+        row, clip = _row_and_clip(self._last, index)
         stream = None if self.seed is None else generator(self.seed, "clip", int(self._epoch), index)
         number = int(self.packed.num_frames[row])
         chosen = sample_frames(number, self.length, self.sampling, stream, stride=self.stride, clip=clip)
@@ -313,13 +358,12 @@ class SequenceDataset(Dataset):
         frames = self._read(*self.packed.files(row, chosen[real].tolist()))
         if not real.all():
             frames = frames[torch.from_numpy(np.cumsum(real) - 1)]
-        return {
-            "frames": self.transform(frames, stream),
-            "mask": torch.from_numpy(real),
-            "label": int(self.labels[index]),
-            "index": row,
-            "clip": clip,
-        }
+        item = {"frames": self.transform(frames, stream), "mask": torch.from_numpy(real)}
+        return item | {"label": int(self.labels[index]), "index": row, "clip": clip}
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        items = (self[index] for index in indices)
+        return list(items) if self.sampling == "all" else _place_items(items, len(indices))
 
 # %% ../../nbs/api/data/03_sequences.ipynb #cfb189b5
 def average_clips(
@@ -349,4 +393,9 @@ def collate_clips(
 ) -> dict[str, Tensor]:  # frames `[B, T, 3, H, W]`, mask bool `[B, T]`; label, index, clip int64 `[B]`
     """A batch of clips, padded to the longest."""
     longest = max(len(item["mask"]) for item in items)
-    return default_collate([_pad_item(item, longest) for item in items])
+    padded = [_pad_item(item, longest) for item in items]
+    frames = _joined([item["frames"] for item in padded])
+    if frames is None:
+        return default_collate(padded)
+    others = [{key: value for key, value in item.items() if key != "frames"} for item in padded]
+    return {"frames": frames, **default_collate(others)}

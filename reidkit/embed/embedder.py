@@ -228,7 +228,7 @@ def _read_ahead(
         for rows, future in waiting:
             yield from zip(rows, future.result(), strict=True)
 
-
+# %% ../../nbs/api/embed/03_embedder.ipynb #112732c6
 def embed_folder(
     model: ViTEmbedder,  # on any device
     folder: str | Path,  # holds the frames of one sequence; every image in it is read
