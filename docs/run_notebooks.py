@@ -39,6 +39,9 @@ def run(path: Path, flags: set[str]) -> float:
     """Execute one notebook, write its outputs back, return the seconds it took; raises on the first error."""
     start = time.time()
     source, processed = read_nb(path), NBProcessor(path, process=True).nb
+    for cell in processed.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []  # the shell leaves the old output where a cell prints nothing
     shell = CaptureShell(path, mpl_format="png")  # half the bytes of execnb's retina default
     with working_directory(path.parent):
         shell.run_all(processed, exc_stop=True, preproc=lambda cell: is_skipped(cell, flags))

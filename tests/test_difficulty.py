@@ -12,6 +12,7 @@ from reidkit.core import ConfigError, generator
 from reidkit.data.difficulty import (
     Difficulty,
     cut_boxes,
+    difficulty_table,
     draw_cuts,
     dress_people,
     is_chosen,
@@ -61,9 +62,9 @@ def test_levels_meet_the_default_in_the_middle_and_move_one_way():
     steps = np.diff(values, axis=0)
     assert ((steps >= 0).all(0) | (steps <= 0).all(0)).all()
     assert (values[0] != values[-1]).all(), "a factor that the knob does not move"
-    assert Difficulty.table().index.tolist() == FACTORS
-    assert (Difficulty.table()["low"] <= Difficulty.table()[["easy", "usual", "hard"]].min(axis=1)).all()
-    assert (Difficulty.table()["high"] >= Difficulty.table()[["easy", "usual", "hard"]].max(axis=1)).all()
+    assert difficulty_table().index.tolist() == FACTORS
+    assert (difficulty_table()["low"] <= difficulty_table()[["easy", "usual", "hard"]].min(axis=1)).all()
+    assert (difficulty_table()["high"] >= difficulty_table()[["easy", "usual", "hard"]].max(axis=1)).all()
 
 
 @pytest.mark.parametrize("name", FACTORS)
@@ -390,7 +391,7 @@ def test_truth_belongs_to_every_image_and_sums_up_in_a_table():
 
 @st.composite
 def difficulties(draw):
-    table = Difficulty.table()
+    table = difficulty_table()
     some = draw(st.sets(st.sampled_from(FACTORS), max_size=8))
     values = {
         name: draw(st.floats(float(table.loc[name, "low"]), float(min(table.loc[name, "high"], 60))))

@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from ..core import ConfigError, DataError, atomic_path, progress
-from .layouts import Frame, write_image
+from .layouts import Frame, image_size, write_image
 from reidkit.data.mot_sets import (
     MOT_CLASSES,
     MotSequence,
@@ -339,8 +338,8 @@ def _image_size(sequence: MotSequence) -> tuple[int, int]:
         return sequence.size
     if not sequence.names:
         raise DataError(f"{sequence.folder} has neither seqinfo.ini nor images: the image size is unknown.")
-    with Image.open(sequence.image_folder / next(iter(sequence.names.values()))) as image:
-        return image.size[1], image.size[0]
+    width, height = image_size(sequence.image_folder / next(iter(sequence.names.values())))
+    return height, width
 
 
 def _mot_pictures(folder: Path, rows: pd.DataFrame, root: Path) -> Iterator[Picture]:

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 
 from ..core import ConfigError, DataError, atomic_path, progress
-from .layouts import Frame, write_image
+from .layouts import Frame, image_size, write_image
 from .mot_sets import check_video_name
 from .table import IMAGE_SUFFIXES, natural_key, validate
 
@@ -30,19 +29,6 @@ class PairObject(NamedTuple):
     id: int  # the same in `now` and `pre`
     class_id: int  # −1 where the file does not say
     box: tuple[float, float, float, float]  # x1 y1 x2 y2, pixels of the picture
-
-
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-
-
-def _picture_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture as it is decoded, from its header."""
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(0x0112) in _TURNED else (width, height)
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{path.name} is damaged or no picture") from error
 
 
 def _corners(entry: dict[str, Any], size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -129,9 +115,10 @@ def _read_side(side: _Side, stem: str) -> tuple[Path | None, list[PairObject], l
     if len(pictures) > 1:
         return None, [], [f"{side.name}/pic has {' and '.join(path.name for path in pictures)}"]
     try:
-        objects, problems = _read_label(labels[0], _picture_size(pictures[0]))
-    except DataError as error:
-        return None, [], [f"{side.name}/pic/{error}"]
+        size = image_size(pictures[0])
+    except DataError:
+        return None, [], [f"{side.name}/pic/{pictures[0].name} is damaged or no picture"]
+    objects, problems = _read_label(labels[0], size)
     return pictures[0], objects, [f"{side.name}/{side.label_folder}: {problem}" for problem in problems]
 
 # %% ../../nbs/api/data/02e_frame_pairs.ipynb #e10045fe

@@ -308,9 +308,8 @@ def compare_dataset(
             for column in ("published", "found")
         }
         return pd.DataFrame(columns, index=names)
-    counts = find_layout(name).counts
-    if callable(counts):
-        counts = counts(
-            **{key: value for key, value in options.items() if key in inspect.signature(counts).parameters}
-        )
-    return compare_counts(table, counts)
+    published = find_layout(name).counts
+    if callable(published):
+        known = inspect.signature(published).parameters
+        published = published(**{key: value for key, value in options.items() if key in known})
+    return compare_counts(table, published)

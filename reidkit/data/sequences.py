@@ -7,7 +7,9 @@ __all__ = ['TAILS', 'SAMPLINGS', 'ClipFunction', 'windows', 'window_table', 'tai
            'PackedFrames', 'training_labels', 'SequenceDataset', 'average_clips', 'collate_clips']
 
 # %% ../../nbs/api/data/03_sequences.ipynb #9099af90
+import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,16 @@ def _names(
     return row.get("frames") or _folder_names(row["frames_dir"], row["num_frames"])
 
 
+def _time_steps(
+    names: list[str],  # file names of a row
+) -> np.ndarray:  # int `[n]`, 0 for the first frame
+    """Frames since the first one, by the numbers at the end of the names; their places where those do not ascend."""
+    found = [re.search(r"(\d+)\.[^.]*$", name) for name in names]
+    numbers = [int(each[1]) if each else 0 for each in found]
+    ascends = all(b > a for a, b in pairwise(numbers))
+    return np.array(numbers) - numbers[0] if ascends and all(found) else np.arange(len(names))
+
+# %% ../../nbs/api/data/03_sequences.ipynb #5a1e0f11
 def window_table(
     table: pd.DataFrame,  # sequences
     length: int = 25,  # as in `windows`
@@ -87,13 +99,14 @@ def window_table(
     rows: list[dict[str, Any]] = []
     for row in _records(validate(table)):
         names, boxes = _names(row), row.get("boxes")
+        steps = _time_steps(names)
         for window in windows(row["num_frames"], length, overlap, tail):
             kept = window if tail == "replicate" else np.unique(window)
             changes = {
                 "sequence_id": len(rows) + 1,
                 "num_frames": len(kept),
                 "frames": [names[place] for place in kept],
-                "start": row.get("start", 0) + int(kept[0]),
+                "start": row.get("start", 0) + int(steps[kept[0]]),
                 "tracklet_id": row.get("tracklet_id", row["sequence_id"]),
             }
             if boxes is not None:

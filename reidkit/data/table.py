@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'ROLES', 'COLUMNS', 'OPTIONAL_COLUMNS', 'IMAGE_SUFFIXES', 'DATASET_STEP', 'Column', 'schema', 'validate',
-           'write_table', 'read_table', 'natural_key', 'frame_paths', 'missing_images', 'describe', 'plot_table',
-           'concatenate', 'separate']
+           'write_table', 'read_table', 'natural_key', 'is_image', 'frame_paths', 'missing_images', 'describe',
+           'plot_table', 'concatenate', 'separate']
 
 # %% ../../nbs/api/data/00_table.ipynb #1993d556
 import csv
@@ -435,6 +435,13 @@ def natural_key(
     )
 
 
+def is_image(
+    name: str,  # of a file
+) -> bool:
+    """Whether the name is an image's; hidden files, such as macOS's `._img2.jpg`, are none."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+
+
 def frame_paths(
     frames_dir: str | Path,  # the row's folder
     frames: Sequence[str] | None = None,  # the row's file names, if it has any
@@ -445,16 +452,12 @@ def frame_paths(
         return [folder / name for name in frames]
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: correct frames_dir, or restore the images.")
-    names = [entry.name for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
+    names = [name for name in os.listdir(folder) if is_image(name)]
     if not names:
         raise DataError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
     return [folder / name for name in sorted(names, key=natural_key)]
 
 # %% ../../nbs/api/data/00_table.ipynb #273b30b0
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-
-
 def _listing(folder: str) -> set[str]:
     """The names in a folder, none when it is not there."""
     try:
@@ -479,7 +482,7 @@ def missing_images(
             found.extend((row, path) for path in lost if not os.path.isfile(path))
             continue
         if folder not in images:
-            images[folder] = sum(map(_is_image, known[folder]))
+            images[folder] = sum(map(is_image, known[folder]))
         if images[folder] != number:
             found.append((row, folder))
     return pd.DataFrame(found, columns=["row", "path"])

@@ -204,7 +204,7 @@ def _image_groups(table: pd.DataFrame) -> Iterator[tuple[Path, list[int], list[A
         first += count
         yield path, [rows[place] for place in places], [boxes[place] for place in places]
 
-
+# %% ../../nbs/api/embed/03_embedder.ipynb #5a1e0f05
 def _read_crops(path: Path, boxes: list[Any], transform: ClipTransform) -> Tensor:
     "What is wanted of one image, as the model takes it: float32 `[N, 3, H, W]`."
     return transform(load_crops(path, boxes, transform.size))

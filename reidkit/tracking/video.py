@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ import numpy as np
 import pandas as pd
 
 from ..core import ConfigError, DataError, atomic_path
+from ..data.images import decode_image
+from ..data.layouts import image_size, list_images
 from ..roi.boxes import Detections
 from .io import read_mot, read_seqinfo, tracks_to_rows
 from .tracker import Tracker, Tracks
 
 # %% auto #0
-__all__ = ['CODECS', 'UNKNOWN_FPS', 'IMAGE_SUFFIXES', 'VideoWriter', 'Source', 'open_source', 'TrackedFrame', 'track_source',
-           'track_detections']
+__all__ = ['CODECS', 'UNKNOWN_FPS', 'VideoWriter', 'Source', 'open_source', 'TrackedFrame', 'track_source', 'track_detections']
 
 # %% ../../nbs/api/tracking/05_video.ipynb #b404e4e0
 CODECS = {".webm": "VP80", ".mp4": "avc1", ".avi": "MJPG"}  # the last for editing, not for browsers
@@ -127,7 +127,7 @@ class Source:
             yield from _video_frames(self)
         else:
             for index in range(self.num_frames):
-                yield index + 1, _read_image(self.files[index]) if self.files else None
+                yield index + 1, decode_image(self.files[index]) if self.files else None
 
 
 def open_source(
@@ -189,39 +189,14 @@ def _video_frames(source: Source) -> Iterator[tuple[int, np.ndarray]]:
         logging.getLogger("reidkit").warning(message, source.path, number, source.num_frames)
 
 # %% ../../nbs/api/tracking/05_video.ipynb #e190f4d8
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-
-
 def _image_files(folder: Path) -> tuple[Path, ...]:
     """The images of a folder in natural order."""
-    found = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
-    parts = {file: re.split(r"(\d+)", file.name) for file in found}
-    return tuple(
-        sorted(
-            found,
-            key=lambda file: [(int(part), "") if part.isdigit() else (-1, part) for part in parts[file]],
-        )
-    )
+    return tuple(folder / name for name in list_images(folder))
 
 
-def _read_image(path: Path) -> np.ndarray:
-    """One image, uint8 [H, W, 3] RGB."""
-    image = (
-        cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-        if path.is_file() and path.stat().st_size
-        else None
-    )
-    if image is None:
-        raise DataError(f"{path} cannot be decoded as an image; replace or remove it.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _image_size(files: tuple[Path, ...]) -> tuple[int, int] | None:
+def _first_size(files: tuple[Path, ...]) -> tuple[int, int] | None:
     """Height and width of the first image."""
-    if not files:
-        return None
-    height, width = _read_image(files[0]).shape[:2]
-    return height, width
+    return image_size(files[0])[::-1] if files else None
 
 
 def _open_images(path: Path) -> Source:
@@ -229,14 +204,14 @@ def _open_images(path: Path) -> Source:
     files = _image_files(path)
     if not files:
         raise DataError(f"{path} holds no images and is no MOTChallenge sequence (seqinfo.ini, img1, det).")
-    return Source(path, "images", path.name, UNKNOWN_FPS, _image_size(files), len(files), files)
+    return Source(path, "images", path.name, UNKNOWN_FPS, _first_size(files), len(files), files)
 
 # %% ../../nbs/api/tracking/05_video.ipynb #18ba2c22
 def _open_sequence(path: Path) -> Source:
     """The source of a MOTChallenge sequence folder."""
     info = read_seqinfo(path) if (path / "seqinfo.ini").exists() else None
     folder = path / (info.image_folder if info else "img1")
-    files = _image_files(folder) if folder.is_dir() else ()
+    files = _image_files(folder)
     if info and files and len(files) != info.num_frames:
         raise DataError(
             f"{folder} holds {len(files)} images, seqinfo.ini says {info.num_frames}; complete the folder."
@@ -244,7 +219,7 @@ def _open_sequence(path: Path) -> Source:
     if info:
         return Source(path, "sequence", info.name, info.frame_rate, info.size, info.num_frames, files)
     count = len(files) or _last_frame(path)
-    return Source(path, "sequence", path.name, UNKNOWN_FPS, _image_size(files), count, files)
+    return Source(path, "sequence", path.name, UNKNOWN_FPS, _first_size(files), count, files)
 
 
 def _last_frame(path: Path) -> int:
