@@ -61,22 +61,35 @@ def main() -> None:
     except ReidkitError as error:
         print(f"reidkit: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # `reidkit … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except OSError as error:
+        print(f"reidkit: {error.filename or 'the system'}: {error.strerror or error}.", file=sys.stderr)
+        raise SystemExit(2) from None
 
 # %% ../nbs/api/92_cli.ipynb #f2cb76bd
 def _print_table(rows: "pandas.DataFrame", title: str) -> None:
     """A table on the terminal; plain text in a pipe."""
+    from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
-    table.add_column(str(rows.index.name or ""))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    wide = console.width >= 100
+    table = Table(
+        box=box.HEAVY_HEAD if wide else None,  # on 80 columns the numbers need the room
+        padding=(0, 1) if wide else (0, 1, 0, 0),
+    )
+    table.add_column(escape(str(rows.index.name or "")))
     for column in rows.columns:
-        table.add_column(str(column), justify="right")
+        table.add_column(escape(str(column)), justify="right")
     for name, *values in rows.itertuples():
-        table.add_row(
-            str(name), *(f"{value:.2f}" if isinstance(value, float) else str(value) for value in values)
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        cells = (f"{value:.2f}" if isinstance(value, float) else str(value) for value in values)
+        table.add_row(escape(str(name)), *map(escape, cells))
+    console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
 
 
 def _write_json(path: Path | None, content: dict[str, Any]) -> None:
@@ -135,6 +148,10 @@ def prepare_mars(
             help="Copy frames into OUT/{train,val,test}/IDxxxx/…; by default windows are rows, not copies."
         ),
     ] = False,
+    val_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the training identities set aside for validation.")
+    ] = 0.15,
+    seed: Annotated[int, typer.Option(min=0, help="Decides who is set aside.")] = 0,
 ) -> None:
     """Cut MARS tracklets into windows and write OUT_ROOT/index.csv.
 
@@ -143,7 +160,15 @@ def prepare_mars(
     from reidkit.data.prepare import prepare_mars as prepare
 
     index = prepare(
-        raw_root, out_root, sequence_len, overlap, tail.value, copy=copy, splits=split or ["train"]
+        raw_root,
+        out_root,
+        sequence_len,
+        overlap,
+        tail.value,
+        copy=copy,
+        splits=split or ["train"],
+        val_fraction=val_fraction,
+        seed=seed,
     )
     report = json.loads((out_root / "prepare.json").read_text())
     for policy, lost in report["tails"].items():
@@ -163,20 +188,26 @@ _Layout = Annotated[str, typer.Argument(help="A layout of `reidkit data layouts`
 _Root = Annotated[Path, typer.Argument(help="The dataset's folder as distributed.")]
 _Options = Annotated[
     list[str] | None,
-    typer.Option("-o", "--option", help="An option of the reader: -o min_visibility=0.5 (repeatable)."),
+    typer.Option(
+        "-o",
+        "--option",
+        help="An option of the reader (`reidkit data layouts` lists them): -o test_size=1600, "
+        "-o classes=[1,7], -o pattern=*-FRCNN. Repeatable.",
+    ),
 ]
 
 
-def _reader_options(texts: list[str] | None) -> dict[str, Any]:
-    """`key=value` pairs with values as YAML reads them."""
-    import yaml
+def _reader_options(layout: str, texts: list[str] | None) -> dict[str, Any]:
+    """`key=value` pairs with values as the layout's reader wants them."""
+    from reidkit.data.readers import parse_option
 
     options = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise ConfigError(f"-o {text} is no key=value, such as -o min_visibility=0.5.")
-        options[key.strip().replace("-", "_")] = yaml.safe_load(value)
+        name = key.strip().replace("-", "_")
+        options[name] = parse_option(layout, name, value)
     return options
 
 # %% ../nbs/api/92_cli.ipynb #0950395b
@@ -202,9 +233,10 @@ def data_index(
     The table is what `train` (data.index_csv) and `embed --table` take.
     """
     from reidkit.data.readers import read_dataset
-    from reidkit.data.table import describe, write_table
+    from reidkit.data.table import describe, table_kind, write_table
 
-    table = read_dataset(layout, root, **_reader_options(option))
+    table_kind(output)  # a name that cannot be written is refused before anything is read
+    table = read_dataset(layout, root, **_reader_options(layout, option))
     write_table(table, output)
     _print_table(_flat(describe(table)), f"{layout}: {root}")
     print(f"wrote {output}: {len(table)} rows")
@@ -225,7 +257,7 @@ def data_check(layout: _Layout, root: _Root, option: _Options = None) -> None:
     from reidkit.data.readers import compare_dataset, read_dataset
     from reidkit.data.table import missing_images
 
-    options = _reader_options(option)
+    options = _reader_options(layout, option)
     table = read_dataset(layout, root, **options)
     counts = compare_dataset(layout, table, **options)
     missing = missing_images(table)
@@ -237,6 +269,8 @@ def data_check(layout: _Layout, root: _Root, option: _Options = None) -> None:
         )
     for path in missing["path"].head(5):
         print(f"missing: {path}")
+    if len(missing) > 5:
+        print(f"… and {len(missing) - 5} more")
     wrong = int((counts["published"] != counts["found"]).sum()) if len(counts) else 0
     print(
         f"{wrong} of {len(counts)} counts differ; {len(missing)} of {table['num_frames'].sum()} images are missing"
@@ -255,6 +289,8 @@ def data_describe(
     """Identities, cameras, sequences, frames and lengths of a table, per split and role."""
     from reidkit.data.table import describe, plot_table, read_table
 
+    if plot is not None and plot.suffix.lower() not in {".png", ".svg", ".pdf", ".jpg"}:
+        raise ConfigError(f"--plot {plot}: a picture's name ends with .png, .svg, .pdf or .jpg.")
     rows = read_table(table)
     _print_table(_flat(describe(rows)), str(table))
     if plot is not None:
@@ -283,15 +319,22 @@ def data_join(
 @data_app.command("render")
 def data_render(
     layout: _Layout,
-    root: Annotated[Path, typer.Argument(help="The folder to make; one that is there is replaced.")],
+    root: Annotated[Path, typer.Argument(help="The folder to make.")],
     people: Annotated[int, typer.Option(min=2, help="Identities; half of them are for training.")] = 24,
     cameras: Annotated[int, typer.Option(min=1, help="Cameras.")] = 4,
     difficulty: Annotated[
         float | None, typer.Option(min=0, max=1, help="0 easy … 1 hard; default: the world of the demo.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Other seeds give other people.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Other seeds give other people.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace a folder that is there, with all that is in it.")
+    ] = False,
 ) -> None:
     """Write the synthetic world in the layout of a dataset."""
+    if root.exists() and not (root.is_dir() and (overwrite or not any(root.iterdir()))):
+        raise DataError(
+            f"{root} is there already: give the name of a new folder, or --overwrite to replace a folder."
+        )
     from reidkit.data.difficulty import Difficulty
     from reidkit.data.readers import write_world
     from reidkit.data.synth import World

@@ -49,6 +49,8 @@ def generator(
     *keys: int | str,  # what the stream is for: `"sampler"`, an epoch, an item's index …
 ) -> np.random.Generator:  # a stream that depends on the seed and the keys alone
     """A random stream for one purpose: the same seed and keys repeat it, any other key is unrelated."""
+    if seed < 0 or any(key < 0 for key in keys if not isinstance(key, str)):
+        raise ConfigError(f"A seed and its keys are numbers ≥ 0; got {[seed, *keys]}.")
     words = [zlib.crc32(key.encode()) if isinstance(key, str) else key for key in keys]
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=words))
 
@@ -92,13 +94,18 @@ def atomic_path(
 ) -> Iterator[Path]:  # a name beside it to write to: create a file or a folder there
     """Write beside `path` and rename at the end; when the block raises, `path` stays as it was."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise DataError(f"{path} cannot be written: {error.filename} is a file, not a folder.") from error
     workspace = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     fresh, old = workspace / path.name, workspace / f"{path.name}.old"
     try:
         yield fresh
         if not fresh.exists():
             raise DataError(f"Nothing was written for {path}: create {fresh.name} inside the block.")
+        if path.is_dir() and fresh.is_file():
+            raise DataError(f"{path} is a folder: give the name of a file.")
         if path.is_dir():  # a folder cannot be renamed onto a full one
             path.rename(old)
         try:

@@ -142,6 +142,13 @@ def test_data_join_keeps_people_apart(trees, tmp_path):
         (["index", "market-1501", "."], "did you mean market1501"),
         (["index", "vehicleid", ".", "-o", "test_sise=800"], "no option test_sise; it has test_size, seed"),
         (["index", "vehicleid", ".", "-o", "800"], "no key=value"),
+        (["index", "vehicleid", ".", "-o", "test_size=abc"], "test_size of vehicleid cannot be 'abc'"),
+        (["index", "motchallenge", ".", "-o", "classes=1"], "classes of motchallenge cannot be 1"),
+        (
+            ["index", "motchallenge", ".", "-o", "shared_ids=nope"],
+            "shared_ids of motchallenge cannot be 'nope'",
+        ),
+        (["index", "motchallenge", ".", "-o", "pattern=*-FRCNN"], "."),
         (["index", "mars", "nowhere"], "nowhere does not exist: give the folder of MARS"),
         (["join", "table.csv"], "under a name of its own"),
     ],
@@ -150,6 +157,25 @@ def test_data_refuses_with_the_remedy(tmp_path, monkeypatch, arguments, message)
     monkeypatch.chdir(tmp_path)
     assert message in refused("data", *arguments, "--output", "x.csv")
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_nothing_of_the_users_is_replaced(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").write_text("me")
+    small = ("--people", 2, "--cameras", 1)
+    assert "--overwrite" in refused("data", "render", "market1501", tmp_path / "photos", *small)
+    assert (tmp_path / "photos" / "me.jpg").read_text() == "me"
+    good("data", "render", "identity-folders", tmp_path / "photos", *small, "--overwrite")
+    assert not (tmp_path / "photos" / "me.jpg").exists()
+    listed = ("data", "index", "identity-folders", tmp_path / "photos", "--output")
+    assert "is a file, not a folder" in refused(*listed, Path(__file__) / "x.csv")
+    assert ".xlsx: a sequence table ends with .csv or .parquet" in refused(*listed, tmp_path / "x.xlsx")
+
+
+def test_a_title_with_brackets_is_printed_as_it_is(tmp_path):
+    root = tmp_path / "sp [v2] [/v2]"
+    good("data", "render", "identity-folders", root, "--people", 2, "--cameras", 1)
+    assert "sp [v2] [/v2]" in good("data", "index", "identity-folders", root, "--output", tmp_path / "t.csv")
 
 
 @pytest.fixture(scope="module")

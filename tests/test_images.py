@@ -155,3 +155,37 @@ def test_a_reader_with_a_cache_reads_the_same(picture: Path) -> None:
     assert len(reader.frames) == 2
     picture.unlink()
     reader(*files)
+
+
+@pytest.mark.parametrize("place", [33, 700, 7027, -40])
+def test_one_wrong_byte_in_a_png_is_an_error_and_no_crash(tmp_path: Path, place: int) -> None:
+    pixels = generator(0).integers(0, 256, (120, 80, 3), dtype=np.uint8)
+    content = bytearray(cv2.imencode(".png", pixels)[1].tobytes())
+    content[place] ^= 0x10
+    (tmp_path / "b.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"b\.png is damaged"):
+        decode_image(tmp_path / "b.png")
+
+
+def test_what_is_no_image_never_reaches_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "open", lambda *_: pytest.fail("ultralytics would install a package here"))
+    for content in (b"", b"<html>404</html>"):
+        (tmp_path / "a.jpg").write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.jpg is damaged or no image"):
+            decode_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (-10, -10, -1, -1),
+        (-10, 5, -2, 20),
+        (5, -9, 9, 0),
+        (40, 5, 50, 9),
+        (0, 0, float("nan"), 9),
+        (0, 0, float("inf"), 9),
+    ],
+)
+def test_a_box_that_shows_nothing_is_refused(box: tuple[float, ...]) -> None:
+    with pytest.raises(DataError, match="lies outside the image of 40 × 60 pixels"):
+        crop(np.zeros((60, 40, 3), np.uint8), box)

@@ -168,6 +168,9 @@ def test_one_video_three_times(tmp_path: Path) -> None:
         ("1,1,1,1,5,5,1,1,1\n1,1,1,1,5,6,1,1,1\n", "line 2 .* repeats"),
         ("1,1,1,1,5,5,1,1,1\n\n2,1,1,1,5,5,1,1,1\n", "line 2 .* must hold numbers"),
         ("1 1 1 1 5 5 1\n", "has 1 columns"),
+        ("1,1,1,1,5,5,1,1.5,1\n", "line 1 .* whole class"),
+        ("1,1,1,1,5,5,1,1,often\n", "line 1 .* must hold numbers"),
+        ("1,123456789012345678,1,1,5,5,1,1,1\n", "line 1 .* below 2"),
         ("", "no comma-separated MOT file"),
         ("1,1,1,1,5,5,0,1,1\n", "no ground-truth row"),
     ],
@@ -175,6 +178,13 @@ def test_one_video_three_times(tmp_path: Path) -> None:
 def test_bad_ground_truth(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_mot_tracklets(write_sequence(tmp_path / "a", text))
+
+
+@pytest.mark.parametrize("ends", ["", ",", "\n\n", ",\n \n"])
+def test_classes_without_visibility_still_choose(tmp_path: Path, ends: str) -> None:
+    text = f"1,1,10,20,30,40,1,7{ends[:1].strip()}\n1,2,10,20,30,40,1,1{ends}"
+    table = read_mot_tracklets(write_sequence(tmp_path / "a", text))
+    assert table["person_id"].tolist() == [2]
 
 
 # ---- names and numbers --------------------------------------------------------------------

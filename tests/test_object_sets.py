@@ -660,3 +660,10 @@ def test_closed_sets_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert count_table(table)["identities"] == 1
     with pytest.raises(ConfigError, match="none of train, query"):
         read_identity_folders(tmp_path, "all")
+
+
+def test_labels_that_are_one_number_are_told_apart_or_refused() -> None:
+    with pytest.raises(DataError, match=r"The labels 007 and 7 are the same number|The labels 7 and 007"):
+        number_labels(["7", "007", "8"])
+    with pytest.raises(DataError, match="too large"):
+        number_labels(["1", "9" * 21])

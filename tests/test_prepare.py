@@ -90,8 +90,8 @@ def test_killed_copies_end_as_if_nothing_had_happened(raw: Path, tmp_path: Path)
         "prepare.json",
         "copies.json",
     ):  # as a kill in the middle of a write leaves them
-        (out / f".{name}.killed").mkdir()
-        (out / f".{name}.killed" / name).write_text("half")
+        (out / f".{name}.killed00").mkdir()
+        (out / f".{name}.killed00" / name).write_text("half")
     prepare_mars(raw, out, 2, 1, copy=True)
     assert contents(out) == expected
 

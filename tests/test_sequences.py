@@ -501,7 +501,7 @@ def test_rows_cost_tens_of_bytes() -> None:
         {
             "split": "train",
             "role": "train",
-            "person_id": number // 30,
+            "person_id": number // 30 + 1,
             "camera_id": 0,
             "sequence_id": number,
             "frames_dir": [f"products/{place // 30:06d}" for place in number],

@@ -37,6 +37,7 @@ corners = st.floats(-1e4, 1e4, allow_nan=False)
 @st.composite
 def rows(draw: st.DrawFn) -> dict:
     split = draw(st.sampled_from(sorted(ROWS)))
+    role = draw(st.sampled_from(ROWS[split]))
     number = draw(st.integers(1, 4))
     boxes = []
     for _ in range(number):
@@ -44,8 +45,8 @@ def rows(draw: st.DrawFn) -> dict:
         boxes.append([x, y, x + w, y + h])
     return {
         "split": split,
-        "role": draw(st.sampled_from(ROWS[split])),
-        "person_id": draw(st.integers(-1, 2**62)),
+        "role": role,
+        "person_id": draw(st.integers(-1 if role in ("distractor", "junk") else 1, 2**62)),
         "camera_id": draw(st.integers(0, 300)),
         "sequence_id": draw(st.integers(0, 2**62)),
         "frames_dir": "/" + draw(names),
@@ -331,6 +332,8 @@ def test_images_below_the_folder_are_found(table: pd.DataFrame, tmp_path: Path) 
         frames_dir=str(tmp_path / "a"), frames=[["sub/1.jpg"], ["2.JPG", "sub/3.jpg"]], num_frames=[1, 2]
     )
     assert missing_images(validate(rows))["path"].tolist() == [str(tmp_path / "a" / "sub" / "3.jpg")]
+    (tmp_path / "a" / "sub" / "3.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert missing_images(validate(rows))["path"].tolist() == [str(tmp_path / "a" / "sub" / "3.jpg")]
     whole = table.assign(frames_dir=str(tmp_path / "a"), num_frames=[1, 2])
     assert missing_images(whole)["row"].tolist() == [1]
     assert len(missing_images(table.assign(frames_dir=str(tmp_path / "a" / "2.JPG")))) == 2
@@ -355,7 +358,8 @@ def datasets(draw: st.DrawFn) -> dict[str, pd.DataFrame]:
                 "video_id": words,
             }.items()
         }
-        table = pd.DataFrame(several).assign(split="test", role="gallery", frames_dir="/x", num_frames=1)
+        table = pd.DataFrame(several).assign(split="test", frames_dir="/x", num_frames=1)
+        table["role"] = np.where(table["person_id"] < 1, "junk", "gallery")
         tables[name] = validate(
             table.drop(columns=list(draw(st.sets(st.sampled_from(["tracklet_id", "video_id"])))))
         )
@@ -419,3 +423,20 @@ def test_a_picture_of_one_row_and_of_many(table: pd.DataFrame) -> None:
         ]
         assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["train"]
         figure.canvas.draw()
+
+
+@pytest.mark.parametrize(("role", "person"), [("query", -1), ("gallery", 0)])
+def test_nobody_is_neither_query_nor_gallery(table: pd.DataFrame, role: str, person: int) -> None:
+    bad = table.assign(split="test", role=role, person_id=[5, person])
+    with pytest.raises(DataError, match=r"row 1, column person_id: .* is nobody"):
+        validate(bad)
+
+
+def test_a_folder_is_never_replaced_by_a_table(table: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "index.csv").mkdir()
+    (tmp_path / "index.csv" / "thesis.txt").write_text("two years of work")
+    with pytest.raises(DataError, match=r"index\.csv is a folder: give the name of a file"):
+        write_table(table, tmp_path / "index.csv")
+    assert (tmp_path / "index.csv" / "thesis.txt").read_text() == "two years of work"
+    with pytest.raises(DataError, match=r"thesis\.txt is a file, not a folder"):
+        write_table(table, tmp_path / "index.csv" / "thesis.txt" / "index.csv")

@@ -273,3 +273,11 @@ def test_no_clip(clip: Tensor) -> None:
     for transform in (train_transform((8, 8)), eval_transform((8, 8)), ClipTransform((8, 8), [])):
         with pytest.raises(DataError, match=r"A clip is uint8 \[T, 3, H, W\]"):
             transform(clip)
+
+
+@pytest.mark.parametrize("padding", [0, 9, 25, 5000])
+def test_a_shift_may_be_larger_than_the_image(padding: int) -> None:
+    clip = torch.arange(1, 1 + 2 * 3 * 16 * 8, dtype=torch.float32).reshape(2, 3, 16, 8)
+    for seed in range(30):
+        moved = random_shift(clip, generator(seed), padding)
+        assert moved.shape == clip.shape and set(moved.unique().tolist()) <= {0, *clip.flatten().tolist()}

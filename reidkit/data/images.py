@@ -22,8 +22,20 @@ from ..core import DataError
 from .transforms import resize
 
 # %% ../../nbs/api/data/03a_images.ipynb #0b559712
+_OTHERS = (
+    b"\x89PNG",
+    b"RIFF",
+    b"BM",
+    b"II*\x00",
+    b"MM\x00*",
+    b"GIF8",
+)  # first bytes of PNG, WebP, BMP, TIFF, GIF
+
+
 def _decode_other(content: bytes) -> np.ndarray:
-    """What torchvision does not read, or reads without turning it upright: WebP, TIFF, BMP, GIF …"""
+    """PNG, WebP, TIFF, BMP and GIF."""
+    if not content.startswith(_OTHERS):  # not left to Pillow: ultralytics changes what it does with strangers
+        raise ValueError("no image begins like this")
     with Image.open(io.BytesIO(content)) as image:
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith("I;16"):  # Pillow's own conversion cuts everything above 255 off
@@ -36,11 +48,10 @@ def _decode_other(content: bytes) -> np.ndarray:
 
 def _decode(content: np.ndarray) -> np.ndarray:
     """The picture in the bytes of a file."""
-    if content[:2].tobytes() not in (b"\xff\xd8", b"\x89P"):  # neither JPEG nor PNG
+    if content[:2].tobytes() != b"\xff\xd8":  # no JPEG
         return _decode_other(content.tobytes())
     pixels = decode_bytes(torch.from_numpy(content), ImageReadMode.RGB, apply_exif_orientation=True)
-    array = np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-    return array if array.dtype == np.uint8 else (array >> 8).astype(np.uint8)  # 16-bit PNG
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
 def decode_image(
@@ -69,10 +80,13 @@ def crop(
 ) -> np.ndarray:  # uint8 `[h, w, 3]`, at least 1 × 1: a view
     """The part of the image inside the box."""
     height, width = image.shape[:2]
-    left, top, right, bottom = np.floor(np.asarray(box, dtype=np.float64) + 0.5).astype(int).tolist()
-    left, top, right, bottom = max(left, 0), max(top, 0), max(right, left + 1), max(bottom, top + 1)
-    part = image[top:bottom, left:right] if left < width and top < height else image[:0]
-    if not part.size:
+    corners = np.asarray(box, dtype=np.float64)
+    seen = np.isfinite(corners).all() and (corners[:2] < (width, height)).all() and (corners[2:] > 0).all()
+    bounded = np.clip(corners, 0, (width, height, width, height)) if seen else np.zeros(4)
+    left, top, right, bottom = np.floor(bounded + 0.5).astype(int).tolist()
+    left, top = min(left, width - 1), min(top, height - 1)  # a sliver is at least one pixel
+    part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    if not seen:
         shown = [round(float(side), 1) for side in box]
         raise DataError(f"The box {shown} lies outside the image of {width} × {height} pixels.")
     return part

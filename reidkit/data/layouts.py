@@ -112,6 +112,9 @@ def count_table(
         counts[f"{role} sequences"] = len(part)
         counts[f"{role} frames"] = int(part["num_frames"].sum())
         counts[f"{role} identities"] = int(part["person_id"].nunique())
+    tests = table["role"] != "train"
+    counts["test sequences"] = int(tests.sum())
+    counts["test frames"] = int(table.loc[tests, "num_frames"].sum())
     people = table["person_id"]
     counts["identities"] = int(people[people > 0].nunique())
     counts["cameras"] = int(table["camera_id"].nunique())

@@ -204,8 +204,11 @@ MARS_COUNTS = {  # published by Zheng et al., recounted from the official info f
     "train identities": 625,
     "query sequences": 1980,
     "query identities": 626,
+    "gallery sequences": 6082,
     "distractor sequences": 3248,
     "junk sequences": 870,
+    "test sequences": 12180,
+    "test frames": 681089,
     "cameras": 6,
 }
 

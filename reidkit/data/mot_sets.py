@@ -119,22 +119,29 @@ def _read_numbers(path: Path) -> tuple[np.ndarray, pd.DataFrame | None]:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no comma-separated MOT file: {error}.") from error
     values = numbers.to_numpy(np.float64)
-    while values.shape[1] > 7 and np.isnan(values[:, -1]).all():
-        values = values[:, :-1]
+    filled = np.flatnonzero(~np.isnan(values).all(axis=1))
+    values = values[: filled[-1] + 1 if len(filled) else 0]  # without blank lines at the end
+    while values.shape[1] in (8, *range(10, 99)) and np.isnan(values[:, -1]).all():
+        values = values[:, :-1]  # what a comma at the end of every line makes
     return values, text
 
 
 def _refuse_lines(values: np.ndarray, text: pd.DataFrame | None, path: Path) -> None:
     """Raise for the first line that cannot be ground truth."""
     frame, track, w, h = values[:, [0, 1, 4, 5]].T
-    meant = values[:, : 9 if values.shape[1] == 9 else 7]
+    has_class = values.shape[1] in (8, 9)
+    seen = values[:, 8:9] if values.shape[1] == 9 and not np.isnan(values[:, 8]).all() else values[:, :0]
+    if text is not None and values.shape[1] == 9 and text.iloc[: len(values), 8].notna().any():
+        seen = values[:, 8:9]  # words in place of the visibility
     whole = np.column_stack([frame, track])
+    kind = values[:, 7] if has_class else frame
     rules = {
-        "must hold numbers": ~np.isfinite(meant).all(axis=1),
+        "must hold numbers": ~np.isfinite(np.hstack([values[:, : 8 if has_class else 7], seen])).all(axis=1),
+        "must have a whole class": kind % 1 != 0,
         "must have a positive width and height": ~((w > 0) & (h > 0)),
-        "must have a whole frame ≥ 1 and a whole id ≥ 0": (frame < 1)
+        "must have a whole frame ≥ 1 and a whole id ≥ 0, both below 2⁵³": (frame < 1)
         | (track < 0)
-        | (whole % 1 != 0).any(axis=1),
+        | ((whole % 1 != 0) | (whole >= 2**53)).any(axis=1),
         "repeats the frame and id of a line above": pd.DataFrame(whole).duplicated().to_numpy(),
     }
     for rule, broken in rules.items():
@@ -157,7 +164,7 @@ def read_mot_ground_truth(
         )
     _refuse_lines(values, text, path)
     frame, track, x, y, w, h, flag = values[:, :7].T
-    nine = values.shape[1] == 9
+    has_class, has_visibility = values.shape[1] in (8, 9), values.shape[1] == 9
     columns = {
         "frame": frame.astype(np.int64),
         "id": track.astype(np.int64),
@@ -166,8 +173,8 @@ def read_mot_ground_truth(
         "x2": x - 1 + w,
         "y2": y - 1 + h,
         "flag": flag,
-        "class_id": values[:, 7].astype(np.int64) if nine else -1,
-        "visibility": values[:, 8] if nine else np.nan,
+        "class_id": values[:, 7].astype(np.int64) if has_class else -1,
+        "visibility": values[:, 8] if has_visibility else np.nan,
     }
     return pd.DataFrame(columns)
 

@@ -21,7 +21,7 @@ import pandas as pd
 from ..core import ConfigError, DataError, MismatchError, atomic_path, atomic_write, generator, progress
 from .mars import read_mars
 from .sequences import tail_losses, window_table, windows
-from .table import validate, write_table
+from .table import SPLITS, validate, write_table
 
 # %% ../../nbs/api/data/03b_prepare.ipynb #bae3559b
 def validation_split(
@@ -54,6 +54,10 @@ def _sequence_folder(split: str, person_id: int, camera_id: int, sequence_id: in
     return Path(split) / person / f"cam{camera_id + 1:02d}_seq{sequence_id:04d}" / "rgb"
 
 
+def _copy_name(number: int, source: Path) -> str:
+    return f"frame{number:04d}{source.suffix.lower()}"
+
+
 def _copy_frames(sources: Sequence[Path], folder: Path) -> None:
     """Copy images under system C's names; the folder appears whole or not at all."""
     with atomic_path(folder) as fresh:
@@ -63,13 +67,25 @@ def _copy_frames(sources: Sequence[Path], folder: Path) -> None:
                 raise DataError(
                     f"The image {source} does not exist: restore it, then run prepare_mars again."
                 )
-            shutil.copyfile(source, fresh / f"frame{number:04d}{source.suffix.lower()}")
+            shutil.copyfile(source, fresh / _copy_name(number, source))
 
 
 def _sweep(folder: Path, name: str) -> None:
     """Remove what a killed run left beside `name`."""
-    for left in folder.glob(f".{name}.*"):
-        shutil.rmtree(left)
+    for left in folder.glob(f".{name}.????????"):  # as `atomic_path` names them
+        if left.is_dir():
+            shutil.rmtree(left)
+
+
+def _is_copied(sources: Sequence[Path], folder: Path) -> bool:
+    """Whether a folder holds a copy of every source, as large as the source where that is still there."""
+    if not folder.is_dir() or len(os.listdir(folder)) != len(sources):
+        return False
+    pairs = [(source, folder / _copy_name(number, source)) for number, source in enumerate(sources, start=1)]
+    return all(
+        copy.is_file() and (not source.is_file() or source.stat().st_size == copy.stat().st_size)
+        for source, copy in pairs
+    )
 
 
 def _copy_sequences(
@@ -84,8 +100,9 @@ def _copy_sequences(
         folder = out_root.absolute() / _sequence_folder(*place)
         folders.append(str(folder))
         _sweep(folder.parent, folder.name)
-        if not folder.is_dir() or len(os.listdir(folder)) != len(names):
-            _copy_frames([Path(source) / name for name in names], folder)
+        sources = [Path(source) / name for name in names]
+        if not _is_copied(sources, folder):
+            _copy_frames(sources, folder)
     return index.drop(columns="frames").assign(frames_dir=folders)
 
 # %% ../../nbs/api/data/03b_prepare.ipynb #9273c37b
@@ -100,7 +117,10 @@ def _fingerprint(table: pd.DataFrame) -> int:
 def _claim_copies(out_root: Path, made_with: dict[str, Any]) -> None:
     """Write down what the copies here are made with; raise when there are others already."""
     record, report = out_root / "copies.json", out_root / "prepare.json"
-    before = json.loads(record.read_text()) if record.is_file() else None
+    try:
+        before = json.loads(record.read_text()) if record.is_file() else None
+    except ValueError as error:
+        raise DataError(f"{record} is damaged: delete it together with the copies beside it.") from error
     if before is None and report.is_file():  # made by reidkit 0.1
         settings = json.loads(report.read_text())["settings"]
         before = made_with | settings if settings["copy"] else None
@@ -140,6 +160,9 @@ def prepare_mars(
     settings = {"sequence_len": sequence_len, "overlap": overlap, "tail": tail, "copy": copy}
     settings |= {"val_fraction": val_fraction, "seed": seed, "splits": list(splits)}
     windows(sequence_len, sequence_len, overlap, tail)  # bad settings fail before anything is read
+    strange = [split for split in splits if split not in SPLITS]
+    if strange:
+        raise ConfigError(f"There is no split {strange[0]!r} to cut into windows; use {', '.join(SPLITS)}.")
     table = validation_split(read_mars(raw_root), val_fraction, seed)
     if copy:
         _claim_copies(out_root, settings | {"names": _fingerprint(table)})

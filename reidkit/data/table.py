@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'ROLES', 'COLUMNS', 'OPTIONAL_COLUMNS', 'IMAGE_SUFFIXES', 'DATASET_STEP', 'Column', 'schema', 'validate',
-           'write_table', 'read_table', 'natural_key', 'is_image', 'frame_paths', 'missing_images', 'describe',
-           'plot_table', 'concatenate', 'separate']
+           'table_kind', 'write_table', 'read_table', 'natural_key', 'is_image', 'frame_paths', 'missing_images',
+           'describe', 'plot_table', 'concatenate', 'separate']
 
 # %% ../../nbs/api/data/00_table.ipynb #1993d556
 import csv
@@ -135,6 +135,9 @@ def _check_roles(table: pd.DataFrame, where: str) -> None:
     wrong = np.where(trains, ~table["role"].isin(["train", "junk"]), table["role"] == "train")
     remedy = "does not fit its split: train rows have the role train (or junk), val and test rows any other"
     _refuse(table, "role", wrong, remedy, where)
+    nobody = table["role"].isin(["train", "query", "gallery"]) & (table["person_id"] < 1)
+    remedy = "is nobody (−1 is junk, 0 a distractor) and has no place among train, query and gallery rows"
+    _refuse(table, "person_id", nobody, remedy, where)
 
 # %% ../../nbs/api/data/00_table.ipynb #af178287
 def _as_text(value: Any) -> Any:
@@ -304,10 +307,13 @@ def _found_folders(folders: list[str], root: str) -> list[str]:
     return [found[folder] for folder in folders]
 
 
-def _kind(path: Path) -> str:
-    if path.suffix.lower() not in {".csv", ".parquet"}:
+def table_kind(
+    path: str | Path,  # of a sequence table
+) -> str:  # .csv or .parquet
+    """The format of a table by the file's name, or a `DataError` for other names."""
+    if Path(path).suffix.lower() not in {".csv", ".parquet"}:
         raise DataError(f"{path}: a sequence table ends with .csv or .parquet.")
-    return path.suffix.lower()
+    return Path(path).suffix.lower()
 
 # %% ../../nbs/api/data/00_table.ipynb #35e64c7d
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -327,7 +333,7 @@ def write_table(
 ) -> Path:  # `path`
     """Validate and write; the file appears whole or not at all."""
     path = Path(path)
-    kind = _kind(path)
+    kind = table_kind(path)
     table = validate(table, str(path))
     table["frames_dir"] = _stored_folders(table["frames_dir"].tolist(), str(path.absolute().parent))
     try:
@@ -408,7 +414,7 @@ def read_table(
 ) -> pd.DataFrame:  # the validated table, `frames_dir` absolute
     """Read and validate a sequence table."""
     path = Path(path)
-    kind = _kind(path)
+    kind = table_kind(path)
     if not path.is_file():
         raise DataError(f"{path} does not exist: give the path of a sequence table (index.csv).")
     with _without_collection():
@@ -459,9 +465,10 @@ def frame_paths(
 
 # %% ../../nbs/api/data/00_table.ipynb #273b30b0
 def _listing(folder: str) -> set[str]:
-    """The names in a folder, none when it is not there."""
+    """The names of the files in a folder, none when it is not there; a link to nothing is no file."""
     try:
-        return set(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
     except (FileNotFoundError, NotADirectoryError):
         return set()
 

@@ -58,7 +58,9 @@ def random_shift(
 ) -> Tensor:  # the same shape; what is uncovered is 0
     """Move all frames by one offset: what padding and cropping does."""
     height, width = clip.shape[-2:]
-    down, right = generator.integers(-padding, padding + 1, 2).tolist()
+    down, right = np.clip(
+        generator.integers(-padding, padding + 1, 2), (-height, -width), (height, width)
+    ).tolist()
     moved = torch.zeros_like(clip)
     to_rows, from_rows = (
         slice(max(down, 0), height + min(down, 0)),

@@ -347,13 +347,16 @@ def _explain(problem: Any, places: dict[str, str], where: str) -> str:
 
 # %% ../../nbs/api/train/00_recipe.ipynb #b57b49ae
 def load_recipe(
-    path: str | Path,  # the YAML file
+    path: str | Path,  # the YAML file, or the name of a packaged recipe
     overrides: Sequence[str] = (),  # `section.key=value`, later ones win; values are YAML
 ) -> Recipe:  # checked, with every default filled in
     """Read a recipe, apply overrides, and check every key and value."""
     path = Path(path)
     if not path.is_file():
-        raise ConfigError(f"There is no recipe {path}; packaged ones: {', '.join(packaged_recipes())}.")
+        known = packaged_recipes()
+        if path.parent != Path() or path.name.removesuffix(".yaml") not in known:
+            raise ConfigError(f"There is no recipe {path}; packaged ones: {', '.join(known)}.")
+        path = known[path.name.removesuffix(".yaml")]
     values, lines = _parse(path.read_text(encoding="utf-8"), str(path))
     places = {key: f"{path}, line {line}" for key, line in lines.items()}
     for override in overrides:
