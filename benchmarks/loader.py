@@ -259,7 +259,7 @@ def image_table(rows: int) -> pd.DataFrame:
         {
             "split": "train",
             "role": "train",
-            "person_id": number // 30,
+            "person_id": 1 + number // 30,
             "camera_id": 0,
             "sequence_id": number,
             "frames_dir": [f"/data/products/{place // 30:06d}" for place in range(rows)],

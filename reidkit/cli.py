@@ -123,7 +123,7 @@ class Tail(StrEnum):
     drop = "drop"
     replicate = "replicate"
 
-
+# %% ../nbs/api/92_cli.ipynb #b05cbbe4
 @app.command()
 def prepare_mars(
     raw_root: Annotated[Path, typer.Option(help="MARS as distributed: bbox_train/, bbox_test/, info/.")],

@@ -262,11 +262,20 @@ def test_folder_errors(model, folder, tmp_path_factory):
     with pytest.raises(DataError, match="not a folder"):
         embed_folder(model, folder / "absent")
     table = pd.DataFrame([row_of(folder, boxes=[[0, 0, 9, 9]] * 3)])
-    with pytest.raises(DataError, match="7 frames but 3 boxes"):
+    with pytest.raises(DataError, match=r"boxes.*as many entries as num_frames"):
         embed_table(model, table)
     (folder / "frame3.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"frame3\.png"):
         embed_folder(model, folder)
+
+
+def test_frames_are_counted(model, tmp_path):
+    folder = tmp_path / "two"
+    folder.mkdir()
+    for index in range(2):
+        cv2.imwrite(str(folder / f"{index}.png"), np.zeros((64, 32, 3), np.uint8))
+    with pytest.raises(DataError, match=r"row 0 .* has 2 images where num_frames says 7: correct it"):
+        embed_table(model, pd.DataFrame([row_of(folder)]))
 
 
 def test_empty_table(model):

@@ -367,7 +367,10 @@ def test_a_file_that_is_not_matlab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("0001/0001_000_01_0303morning_0015_0.jpg 1\n\n", "line 2: '' is not 'person/name person'"),
+        (
+            "0001/0001_000_01_0303morning_0015_0.jpg 1\n \n0002\n",
+            "line 3: '0002' is not 'person/name person'",
+        ),
         ("0001/0001_000_01_0303morning_0015_0.jpg,1\n", "line 1: .* is not 'person/name person'"),
         ("0001_000_01_0303morning_0015_0.jpg 1\n", "line 1: .* is not 'person/name person'"),
         ("0001/0001_000_00_0303morning_0015_0.jpg 1\n", "line 1: .* is not 'person/name person'"),

@@ -93,6 +93,7 @@ def test_overrides_are_yaml_and_reach_their_leaf(
         ("loss: {ce: {weight: 0}, triplet: {weight: 0}}", "both 0: nothing would be learnt"),
         ("eval: {normalize_embeddings: maybe}", "'eval.normalize_embeddings' = 'maybe'"),
         ("train: {optimizer: {lr: .nan}}", "'train.optimizer.lr' = nan: input should be a finite number"),
+        ("data: {stride: 4}", "stride 4 needs frame_sampling: consecutive, not restricted"),
         ("- 1", "is a list; a recipe maps sections to settings"),
         ("", "is empty; a recipe maps sections to settings"),
         ("train: [", "not valid YAML"),

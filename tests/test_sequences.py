@@ -123,6 +123,13 @@ def test_impossible_samplings(kind: str, length: int, stride: int) -> None:
         sample_frames(10, length, kind, stride=stride)
 
 
+@pytest.mark.parametrize(("number", "clip"), [(0, 0), (20, 3), (20, -1)])
+def test_clips_that_a_tracklet_lacks(number: int, clip: int) -> None:
+    assert sample_frames(20, 8, "dense", clip=2).tolist() == [16, 17, 18, 19, 19, 19, 19, 19]
+    with pytest.raises(ConfigError, match=rf"A sequence of {number} frames has no clip {clip}"):
+        sample_frames(number, 8, "dense", clip=clip)
+
+
 def test_restricted_reaches_every_frame() -> None:
     seen = {
         frame for seed in range(200) for frame in sample_frames(10, 4, "restricted", generator(seed)).tolist()

@@ -283,6 +283,42 @@ def test_no_row_borrows_from_its_neighbour(table: pd.DataFrame, texts: tuple, tm
         read_table(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize(
+    ("cut", "says"),
+    [
+        (",cloudy\n", None),
+        (",cloudy", None),  # nothing is missing but the line's end
+        ("", "the last row has 7 of 8 columns; the file is cut off"),
+    ],
+)
+def test_a_last_row_that_is_cut_off(table: pd.DataFrame, cut: str, says: str | None, tmp_path: Path) -> None:
+    path = write_table(
+        table[["split", *table.columns.drop("split")]].assign(weather="fine"), tmp_path / "t.csv"
+    )
+    text = path.read_text()
+    assert text.endswith(",fine\n")
+    path.write_text(text.removesuffix(",fine\n") + cut)
+    if says is None:
+        assert read_table(path)["weather"].tolist() == ["fine", "cloudy"]
+        return
+    with pytest.raises(DataError, match=says):
+        read_table(path)
+
+
+def test_a_column_that_occurs_twice(table: pd.DataFrame, tmp_path: Path) -> None:
+    path = write_table(table.assign(weather="fine", wind="none"), tmp_path / "t.csv")
+    path.write_text(path.read_text().replace("wind", "weather"))
+    with pytest.raises(DataError, match="has two columns named weather: rename or drop one"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xef\xbb\xbf", b"split"])
+def test_a_file_without_a_table(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as CSV: No columns|lacks the column|is empty"):
+        read_table(tmp_path / "t.csv")
+
+
 def test_pretty_json_is_read(table: pd.DataFrame, tmp_path: Path) -> None:
     frames = [["a b,c\n"], ["é", "d"]]
     texts = [json.dumps(names, indent=1, ensure_ascii=False) for names in frames]

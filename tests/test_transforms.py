@@ -260,6 +260,11 @@ def test_noise_fills_alike_and_in_place_is_the_same() -> None:
         ({"occlusion": 0.1}, ConfigError, "needs occluders: a tensor uint8"),
         ({"occlusion": 0.1, "occluders": torch.zeros(2, 3, 8, 8)}, ConfigError, "must be uint8 .*float32"),
         ({"occlusion": 0.1, "occluders": random_clip(0, 8, 8)}, ConfigError, "with M ≥ 1"),
+        ({"flip": 1.5}, ConfigError, "flip = 1.5 must be 0 … 1"),
+        ({"brightness": -0.1}, ConfigError, r"brightness = -0.1 must be 0 … 1"),
+        ({"cast": math.nan}, ConfigError, "cast = nan must be 0 … 1"),
+        ({"hue": 0.6}, ConfigError, r"hue = 0.6 must be 0 … 0\.5"),
+        ({"padding": -1}, ConfigError, "padding = -1 must be 0 or more"),
         ({"grey": 0.7, "grey_channels": 0.4}, ConfigError, "must be at most 1: they exclude each other"),
     ],
 )

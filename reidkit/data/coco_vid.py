@@ -148,7 +148,10 @@ def _column(entries: list[Entry], name: str, key: str, where: Path) -> list:
 def _whole(entries: list[Entry], name: str, key: str, where: Path, smallest: int = 0) -> np.ndarray:
     """A field that holds whole numbers."""
     values = _column(entries, name, key, where)
-    whole = [type(value) is int or (type(value) is float and value.is_integer()) for value in values]
+    whole = [
+        (type(value) is int or (type(value) is float and value.is_integer())) and value < 2**63
+        for value in values
+    ]
     bad = [not (good and value >= smallest) for good, value in zip(whole, values, strict=True)]
     if any(bad):
         wrong = values[bad.index(True)]

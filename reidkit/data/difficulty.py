@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def _factor(unit: str, usual: float, easy: float, hard: float, low: float, high:
 
 def _check_factor(name: str, value: object, unit: str, low: float, high: float) -> None:
     """Raise a `ConfigError` for a factor that is no number in its range."""
-    if not isinstance(value, int | float) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= float(value) <= high:
         raise ConfigError(f"Difficulty: {name} is {value!r}; give a number from {low} to {high} ({unit}).")
 
 # %% ../../nbs/api/data/01a_difficulty.ipynb #5a1e0f07

@@ -20,7 +20,14 @@ import pandas as pd
 from scipy.io import loadmat, savemat
 
 from ..core import DataError, atomic_path
-from .layouts import Tracklet, check_disjoint, list_images, report_counts, write_image
+from reidkit.data.layouts import (
+    Tracklet,
+    check_disjoint,
+    list_images,
+    read_lines,
+    report_counts,
+    write_image,
+)
 from .table import validate
 
 # %% ../../nbs/api/data/02a_image_sets.ipynb #9060a0f2
@@ -510,13 +517,13 @@ def _msmt17_rows(root: Path, part: str) -> list[dict[str, Any]]:
         return []
     images = _msmt17_folder(root, folder)
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in read_lines(path):
         try:
-            head, name, label = re.fullmatch(r"(\d+)/(\S+) (\d+)", line).groups()  # type: ignore[union-attr]
+            head, name, label = re.fullmatch(r"(\d+)/(\S+) (\d+)\s*", line).groups()  # type: ignore[union-attr]
             seen = parse_msmt17_name(name)
         except (AttributeError, DataError) as error:
             raise DataError(
-                f"{path}, line {number}: {line[:80]!r} is not 'person/name person': {error}"
+                f"{path}, line {number}: {line[:80]!r} is not 'person/name person', like '0000/0000_000_01_0303morning_0008_0.jpg 0'."
             ) from error
         if not seen.person == int(head) == int(label):
             raise DataError(

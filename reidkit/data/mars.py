@@ -99,7 +99,10 @@ def _read_matrix(path: Path, key: str) -> np.ndarray:
         raise DataError(f"{path} cannot be read as a Matlab file ({error}): download it again.") from error
     if key not in content:
         raise DataError(f"{path} holds no variable named {key}: download it again.")
-    return content[key].astype(np.int64)
+    values = content[key]
+    if values.dtype.kind not in "iuf" or (values != np.floor(values)).any():
+        raise DataError(f"{path}: {key} must hold whole numbers: download it again.")
+    return values.astype(np.int64)
 
 
 def check_mars_tracks(

@@ -28,6 +28,7 @@ from reidkit.data.layouts import (
     check_disjoint,
     check_storable,
     list_images,
+    read_lines,
     report_counts,
     write_image,
 )
@@ -42,21 +43,6 @@ def _own_cameras(paths: Sequence[str], first: int = 0) -> np.ndarray:
     return pd.factorize(np.asarray(paths, dtype=object))[0].astype(np.int64) + first
 
 # %% ../../nbs/api/data/02b_object_sets.ipynb #e46b8a76
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, with their numbers from 1."""
-    if not path.is_file():
-        raise DataError(f"{path} does not exist: it is one of the dataset's lists.")
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line} is not UTF-8: save the list as UTF-8.") from error
-    return [
-        (number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()
-    ]
-
-
 def _refuse_repeats(paths: Sequence[str], places: Sequence[str]) -> None:
     """A list that names an image twice is damaged; `places` says where each stands."""
     repeated = pd.Series(paths, dtype=object).duplicated().to_numpy()
@@ -208,7 +194,7 @@ VERI_COUNTS = {  # of the official lists; gallery with the queries, which are am
 def _veri_part(root: Path, role: str) -> pd.DataFrame | None:
     folder, listing = root / f"image_{_VERI_PARTS[role]}", root / f"name_{_VERI_PARTS[role]}.txt"
     if listing.is_file():
-        lines = [(f"{listing}, line {number}", line.strip()) for number, line in _lines(listing)]
+        lines = [(f"{listing}, line {number}", line.strip()) for number, line in read_lines(listing)]
     elif folder.is_dir():
         lines = [(str(folder), name) for name in list_images(folder) if not name.startswith(".")]
     else:
@@ -291,7 +277,7 @@ VEHICLEID_COUNTS = {  # number of test vehicles → counts
 def _vehicleid_list(path: Path, folder: Path) -> tuple[list[str], list[int]]:
     """Paths of images and their vehicles."""
     paths, vehicles, places = [], [], []
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         name, _, vehicle = line.strip().rpartition(" ")
         if not name or not vehicle.isdecimal():
             raise DataError(f"{path}, line {number}: {line!r} is no `image vehicle`, like `0000001 7`.")
@@ -377,7 +363,7 @@ SOP_COUNTS = {  # every test image is a query and in the gallery
 
 def _sop_list(path: Path, root: Path) -> tuple[list[str], np.ndarray]:
     """Paths, and int64 [N, 2] classes and super classes."""
-    lines = _lines(path)
+    lines = read_lines(path)
     if not lines or lines[0][1].split() != _SOP_HEADER.split():
         raise DataError(f"{path} must start with the line {_SOP_HEADER!r}.")
     paths, numbers, places = [], [], []
@@ -450,7 +436,7 @@ INSHOP_COUNTS = {
 
 def _inshop_lines(path: Path) -> list[tuple[str, str, str]]:
     """Image, item and status of every line."""
-    lines = _lines(path)
+    lines = read_lines(path)
     if len(lines) < 2 or not lines[0][1].strip().isdecimal() or lines[1][1].split() != _INSHOP_HEADER.split():
         raise DataError(f"{path} must start with the number of images and the line {_INSHOP_HEADER!r}.")
     if len(lines) - 2 != int(lines[0][1]):
@@ -584,7 +570,7 @@ def write_label_lists(
 def _read_label_list(path: Path, delimiter: str) -> pd.DataFrame:
     """Columns path, label, shot (−1 where there is none), list and line."""
     rows = []
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         try:
             rows.append((*parse_label_line(line, delimiter), number))
         except DataError as error:

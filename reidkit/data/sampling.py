@@ -103,6 +103,8 @@ def group_rows(
 
 # %% ../../nbs/api/data/05_sampling.ipynb #smpcheck
 def _check_sizes(P: int, K: int, rank: int, world_size: int, num_batches: int | None, people: int) -> None:
+    if any(int(number) != number for number in (P, K)):
+        raise ConfigError(f"P = {P} and K = {K} must be whole numbers.")
     if min(P, K) < 1 or not 0 <= rank < world_size:
         raise ConfigError("P and K must be at least 1, and rank between 0 and world_size − 1.")
     if num_batches is not None and num_batches < 1:
@@ -116,11 +118,16 @@ def _check_sizes(P: int, K: int, rank: int, world_size: int, num_batches: int | 
 
 def _weights_of(identities: np.ndarray, wanted: Mapping[int, float]) -> np.ndarray:
     """One weight for each identity, 1 where none is wanted."""
-    keys = np.fromiter(wanted.keys(), np.int64, len(wanted))
+    keys = _whole_numbers(list(wanted), "labels of weights") if wanted else np.zeros(0, np.int64)
     values = np.fromiter(wanted.values(), np.float64, len(wanted))
     unknown = np.setdiff1d(keys, identities).tolist()
-    if unknown or not (np.isfinite(values) & (values > 0)).all():
-        raise ConfigError(f"weights must be positive and name labels that occur; unknown: {unknown[:10]}.")
+    if unknown:
+        raise ConfigError(f"weights name labels that do not occur: {unknown[:10]}.")
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        raise ConfigError(
+            f"The weight of the label {keys[bad][0]} is {values[bad][0]}; weights are positive."
+        )
     weights = np.ones(len(identities))
     weights[np.searchsorted(identities, keys)] = values
     return weights
@@ -190,7 +197,11 @@ def range_weights(
         if not inside.any():
             raise ConfigError(
                 f"No training identity lies between {first} and {last}: correct this range of the weights "
-                f"(there are {len(identities)} from {identities.min()} to {identities.max()})."
+                + (
+                    f"(there are {len(identities)} from {identities.min()} to {identities.max()})."
+                    if len(identities)
+                    else "(there are none)."
+                )
             )
         weights[inside] *= factor
     return {int(label): float(weights[label]) for label in np.flatnonzero(weights != 1)}

@@ -39,6 +39,8 @@ def windows(
         raise ConfigError(
             f"overlap {overlap} must be at least 0 and smaller than the window of {length} frames."
         )
+    if num_frames < 1:
+        raise ConfigError(f"A tracklet has at least one frame, not {num_frames}.")
     if tail not in TAILS:
         raise ConfigError(f"tail {tail!r} does not exist; use one of {', '.join(TAILS)}.")
     starts = np.arange(0, max(num_frames - overlap, 1), length - overlap)
@@ -198,6 +200,8 @@ def sample_frames(
 ) -> np.ndarray:  # int `[T]` (`[n]` for `all`), ascending; what is short repeats its last frame
     """Choose T frames of a sequence."""
     _check_sampling(length, kind, stride)
+    if num_frames < 1 or not 0 <= clip < (count_clips(num_frames, length, stride) if kind == "dense" else 1):
+        raise ConfigError(f"A sequence of {num_frames} frames has no clip {clip} of the sampling {kind!r}.")
     if kind == "all":
         return np.arange(num_frames)
     if kind == "dense":

@@ -476,7 +476,7 @@ def _stroll(
 def _neighbours(
     world: World, camera: Camera, walk: Walk, size: tuple[int, int], rng: np.random.Generator, seed: int
 ) -> list[Walk]:
-    """Others whose ways cross the walk somewhere; usually up to two."""
+    """Others of the whole world whose ways cross the walk somewhere; usually up to two."""
     frames = len(walk.turn)
     others = [person for person in world.people if person.person_id != walk.person.person_id]
     found = []
@@ -615,6 +615,8 @@ def film_tracklet(
     np.ndarray, dict[str, np.ndarray]
 ]:  # crops uint8 [T, 256, 128, 3] and the truth about them, [T] each: view, visible, height, blur, outfit
     """Crops of one person who walks through one camera, and the truth about each (see `Tracklet.truth`)."""
+    if num_frames < 1:
+        raise ConfigError(f"A tracklet has at least one frame, not {num_frames}.")
     camera, hard = world.camera(camera_id), world.difficulty
     outfit = world.outfit(person_id, camera_id, seed)
     person = world.person(person_id, outfit)
@@ -717,13 +719,18 @@ def _role(place: int, track: _Track, queries: set[int]) -> str:
     return "query" if place in queries else "gallery"
 
 
+def _tracklet_seed(seed: int, number: int) -> int:
+    """A seed for each tracklet of a dataset; no two are alike."""
+    return 1000 * seed + number if number < 1000 else 10**12 * (seed + 1) + number
+
+
 def _render_track(world: World, split: str, track: _Track, size: tuple[int, int], seed: int) -> Tracklet:
     shared = (track.camera_id, track.frames)
     found: tuple[np.ndarray, dict[str, np.ndarray] | None]
     if track.kind == "person":
-        found = film_tracklet(world, track.person_id, *shared, 1000 * seed + track.number, size)
+        found = film_tracklet(world, track.person_id, *shared, _tracklet_seed(seed, track.number), size)
     else:
-        found = _lost_and_found(world, *shared, track.kind, 1000 * seed + track.number, size)
+        found = _lost_and_found(world, *shared, track.kind, _tracklet_seed(seed, track.number), size)
     return Tracklet(split, track.role, track.person_id, track.camera_id, track.number, *found)
 
 # %% ../../nbs/api/data/01_synth.ipynb #1af3867c
@@ -743,7 +750,7 @@ def render_tracklets(
     num_train = len(world.people) // 2 if num_train is None else num_train
     if not 0 < num_train < len(world.people):
         raise ConfigError(
-            f"num_train={num_train} must leave people to test on; this world has {len(world.people)}."
+            f"num_train={num_train} must leave people to test on and to train on; this world has {len(world.people)}."
         )
     if not 1 <= frames[0] <= frames[1]:
         raise ConfigError(f"frames={frames} must be (shortest, longest), at least 1.")

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -364,7 +365,29 @@ def _from_json(
     return [json.loads(text) for text in texts]
 
 
+def _check_csv(path: Path) -> None:
+    """Raise for what pandas forgives: a column name that occurs twice, a last row that is cut off."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), [])
+    if not header:
+        return  # pandas says it
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} has two columns named {twice[0]}: rename or drop one of them.")
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        ended = file.read(1) in b"\r\n"
+    if not ended and header[-1] not in COLUMNS:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            last = deque(csv.reader(file), maxlen=1)[0]
+        if len(last) < len(header):
+            raise DataError(
+                f"{path}: the last row has {len(last)} of {len(header)} columns; the file is cut off."
+            )
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
+    _check_csv(path)
     # a folder named 0001 or NA is text, not a number and not missing
     texts = {column.name: str for column in _SCHEMA if column.kind not in {"number", "word"}}
     table = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
@@ -568,7 +591,9 @@ def concatenate(
             raise DataError(f"{name!r} is no name for a dataset: use a text that is not empty.")
         part = validate(table, name)
         if "dataset" in part:
-            raise DataError(f"{name} has a column dataset already: take it apart with `separate` first.")
+            raise DataError(
+                f"{name} has a column dataset already: join the tables that it was made of, or drop that column."
+            )
         for column in [column for column in _COUNTED if column in part]:
             remedy = f"must be below {DATASET_STEP}: number them from 1"
             _refuse(part, column, part[column] >= DATASET_STEP, remedy, name)

@@ -11,7 +11,7 @@ __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'GREY', 'Step', 'resize', 'random_fl
 
 # %% ../../nbs/api/data/04_transforms.ipynb #7586dd05
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -213,7 +213,7 @@ def jitter_and_normalise(
     centre, scale = (values.view(3) for values in _levels(mean, std))
     matrix = torch.from_numpy(drawn) / scale[:, None]
     offset = (torch.from_numpy(pivot) * mean_grey - centre) / scale
-    pixels = clip.to(torch.float32).view(frames, 3, height * width)
+    pixels = clip.to(torch.float32).reshape(frames, 3, height * width)
     recoloured = torch.baddbmm(offset[None, :, None], matrix.expand(frames, 3, 3), pixels)
     bounds = zip((-centre / scale).tolist(), ((255 - centre) / scale).tolist(), strict=True)
     for channel, (darkest, brightest) in enumerate(bounds):  # 4 × faster than one clamp with tensors
@@ -402,7 +402,15 @@ def _prepared(occluders: Tensor | None, occlusion: float, size: tuple[int, int])
         )
     return resize(occluders, size)
 
+# %% ../../nbs/api/data/04_transforms.ipynb #9ec7d15e
+def _check_ranges(values: Mapping[str, float], high: float) -> None:
+    """Raise a `ConfigError` for the first value that is not from 0 to `high`."""
+    for name, value in values.items():
+        if not 0 <= value <= high:
+            limit = "0 or more" if high == math.inf else f"0 … {high}"
+            raise ConfigError(f"{name} = {value} must be {limit}.")
 
+# %% ../../nbs/api/data/04_transforms.ipynb #9ec7d15f
 def train_transform(
     size: tuple[int, int] = (256, 128),  # (H, W)
     seed: int = 0,  # of the own stream, for calls without a generator
@@ -428,6 +436,12 @@ def train_transform(
     std: Sequence[float] = IMAGENET_STD,  # of the backbone
 ) -> ClipTransform:  # uint8 `[T, 3, h, w]` → float32 `[T, 3, H, W]`
     """What a training clip goes through."""
+    shares = dict(flip=flip, rotation_probability=rotation_probability, occlusion=occlusion, erasing=erasing)
+    shares |= dict(local_grey=local_grey, grey=grey, grey_channels=grey_channels)
+    shares |= dict(sketch_channels=sketch_channels, brightness=brightness, contrast=contrast)
+    _check_ranges(shares | dict(saturation=saturation, cast=cast), 1)
+    _check_ranges(dict(padding=padding, rotation=rotation, erasing_noise=erasing_noise), math.inf)
+    _check_ranges({"hue": hue}, 0.5)
     if local_grey + grey + grey_channels + sketch_channels > 1 + 1e-9:
         raise ConfigError(
             "local_grey + grey + grey_channels + sketch_channels must be at most 1: they exclude each other."

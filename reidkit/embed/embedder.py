@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..core import ConfigError, DataError, MismatchError, progress
 from ..data.images import load_crops
-from ..data.table import frame_paths
+from ..data.table import frame_paths, validate
 from ..data.transforms import IMAGENET_MEAN, IMAGENET_STD, ClipTransform, eval_transform
 from .backbones import create_backbone, feature_size
 from .heads import EmbeddingHead
@@ -170,11 +170,15 @@ def image_jobs(
     table: pd.DataFrame,  # sequence table: frames_dir, and frames or boxes where it has them
 ) -> Iterator[tuple[int, Path, Any]]:  # (row 0..N-1, image file, its box or None)
     "Every frame of every row, in order."
-    names = ("frames_dir", "frames", "boxes")
+    names = ("frames_dir", "num_frames", "frames", "boxes")
     columns = [table[name] if name in table else [None] * len(table) for name in names]
     rows = progress(zip(*columns, strict=True), "Embedding sequences", total=len(table))
-    for row, (folder, files, boxes) in enumerate(rows):
+    for row, (folder, number, files, boxes) in enumerate(rows):
         paths = frame_paths(folder, files)
+        if number is not None and len(paths) != number:
+            raise DataError(
+                f"row {row} ({folder}) has {len(paths)} images where num_frames says {number}: correct it."
+            )
         if boxes is not None and len(boxes) != len(paths):
             raise DataError(
                 f"row {row} ({folder}) has {len(paths)} frames but {len(boxes)} boxes: give one each."
@@ -245,6 +249,7 @@ def embed_table(
     chunk: int = 64,  # frames that pass through the model at once; no effect on the result
 ) -> np.ndarray:  # float32 [N, d] unit vectors, one for each row
     "Embed every sequence of a table."
+    table = validate(table, "embed_table's table")
     return embed_frames(model, _read_ahead(_image_groups(table), model, chunk), len(table), chunk)
 
 # %% ../../nbs/api/embed/03_embedder.ipynb #1fb367dc

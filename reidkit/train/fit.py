@@ -235,6 +235,7 @@ def training_loader(
 ) -> DataLoader:  # batches with frames [B, T, 3, H, W], mask [B, T], label [B]
     """P×K batches of augmented clips."""
     data, settings = recipe.data, recipe.train
+    workers = min(data.num_workers, os.cpu_count() or 1)
     bank = occluder_bank(table, data.image_size, seed=settings.seed) if data.augment.occlusion else None
     dataset = SequenceDataset(
         table,
@@ -242,7 +243,8 @@ def training_loader(
         data.frame_sampling,
         train_transform(data.image_size, **data.augment.model_dump(), occluders=bank),
         seed=settings.seed,
-        cache_mb=data.cache_mb / max(1, data.num_workers),  # every worker has a cache of its own
+        stride=data.stride,
+        cache_mb=data.cache_mb / max(1, workers),  # every worker has a cache of its own
     )
     sampler = PKBatchSampler(
         dataset.labels,
@@ -255,7 +257,6 @@ def training_loader(
         rank=rank,
         world_size=world_size,
     )
-    workers = min(data.num_workers, os.cpu_count() or 1)
     return DataLoader(
         dataset,
         batch_sampler=sampler,
@@ -388,6 +389,7 @@ RESUMABLE = {
     "data.root",
     "data.index_csv",
     "data.num_workers",
+    "data.cache_mb",
     "eval.every",
     "eval.batch_size",
 }

@@ -45,7 +45,10 @@ class Augment(Section):
         default=0.5, ge=0, le=1, description="of rotating a clip, where rotation is not 0"
     )
     occlusion: float = Field(
-        default=0.0, ge=0, le=1, description="probability that somebody else covers some frames of a clip"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="probability that a person of another training clip covers some frames of a clip",
     )
     brightness: float = Field(default=0.2, ge=0, le=1, description="factor within 1 ± this")
     contrast: float = Field(default=0.2, ge=0, le=1, description="factor within 1 ± this")
@@ -93,6 +96,9 @@ class Data(Section):
     frame_sampling: Literal["restricted", "evenly", "random", "consecutive", "all"] = Field(
         default="restricted", description="how the T frames are drawn"
     )
+    stride: int = Field(
+        default=1, ge=1, description="frames between neighbours of a clip, with frame_sampling: consecutive"
+    )
     augment: Augment = Field(default_factory=Augment, description="random changes of a clip")
     num_workers: int = Field(default=4, ge=0, description="loader processes; 0 loads in the training process")
     cache_mb: int = Field(
@@ -114,6 +120,10 @@ class Data(Section):
         if min(self.image_size) < 1:
             raise ValueError(
                 f"image_size {list(self.image_size)} must be [height, width] in pixels, both ≥ 1"
+            )
+        if self.stride > 1 and self.frame_sampling != "consecutive":
+            raise ValueError(
+                f"stride {self.stride} needs frame_sampling: consecutive, not {self.frame_sampling}"
             )
         if self.overlap >= self.sequence_len:
             raise ValueError(f"overlap {self.overlap} must be less than sequence_len {self.sequence_len}")
