@@ -282,6 +282,15 @@ def test_sequences_without_truth(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "left out, since they have no gt/gt.txt: MOT17-01-SDP" in caplog.text
 
 
+def test_a_sequence_without_people_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, class_id in (("people", 1), ("cars", 3)):
+        (tmp_path / name / "gt").mkdir(parents=True)
+        (tmp_path / name / "gt" / "gt.txt").write_text(f"1,1,1,1,9,9,1,{class_id},1\n")
+    assert read_mot_tracklets(tmp_path)["video_id"].tolist() == ["people"]
+    assert "cars/gt/gt.txt: none of its rows is of a class" in caplog.text
+    assert "people/gt/gt.txt" not in caplog.text
+
+
 def test_other_counts_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sequence = write_sequence(tmp_path / "TUD-Campus", "1,1,1,1,5,5,1,-1,-1,-1\n")
     table = read_mot_tracklets(sequence)

@@ -498,6 +498,8 @@ def read_mot_tracklets(
         sequence = read_mot_sequence(folder, digits)
         if expand != 1:
             truth = _use_expanded(truth, expand, sequence)
+        if truth.empty:
+            logger.warning("%s: none of its rows is of a class, flag and size asked for.", path)
         rows += [row | {"camera_id": number} for row in _tracklets(truth, sequence)]
     given = [roots] if isinstance(roots, str | Path) else list(roots)
     where = str(given[0]) if len(given) == 1 else f"{given[0]} and {len(given) - 1} more"
