@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIGHT', 'WRONG', 'QUERY', 'colour_of', 'contact_sheet', 'as_jpeg', 'annotate', 'ranked_list', 'cmc_curve',
-           'training_curve', 'track_timeline', 'annotate_video']
+           'det_curve', 'training_curve', 'track_timeline', 'annotate_video']
 
 # %% ../nbs/api/90_plots.ipynb #d6a4ca47
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .core import DataError, progress
 from .metrics.ranking import RankingResult
+from .metrics.verification import VerificationResult
 from .tracking.video import VideoWriter, open_source
 
 # %% ../nbs/api/90_plots.ipynb #33af37bd
@@ -172,6 +173,28 @@ def cmc_curve(
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc="lower right")
+    plt.close(figure)
+    return figure
+
+# %% ../nbs/api/90_plots.ipynb #c2774cf7
+def det_curve(
+    results: Mapping[str, VerificationResult],  # name → result of `verify`
+) -> Figure:
+    """DET curves of several results in one plot; the legend carries each equal error rate."""
+    figure, axis = plt.subplots(figsize=(4.6, 4), layout="constrained")
+    for (name, result), colour in zip(
+        results.items(), sns.color_palette("colorblind", len(results)), strict=True
+    ):
+        curve, (rate, _) = result.curve(), result.eer
+        rejects = curve["FRR"].clip(lower=0.5 / result.num_genuine)
+        axis.loglog(curve["FAR"], rejects, color=colour, label=f"{name} (EER {rate:.1%})")
+        axis.plot(rate, rate, "o", color=colour)
+    axis.axline((1e-3, 1e-3), (1, 1), color="0.7", linewidth=0.8, zorder=0)
+    axis.set(
+        xlabel="false accepts (FAR)", ylabel="false rejects (1 − TAR)", title="Detection error trade-off"
+    )
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
     plt.close(figure)
     return figure
 
